@@ -1,0 +1,59 @@
+# Third-party libraries, all from Debian's packages, behind one target each so that rooms need not
+# know whether the build is static (release) or dynamic (everything else).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# gRPC C++ without TLS: the kubelet talks over a unix socket.
+add_library(kerf_grpc INTERFACE)
+if(KERF_STATIC)
+  # Debian's unsecure .pc file forgets upb, so the secure list is taken and its names replaced.
+  pkg_check_modules(GRPC REQUIRED grpc++ protobuf)
+  set(libs "")
+  foreach(lib IN LISTS GRPC_STATIC_LIBRARIES)
+    if(lib STREQUAL "grpc++" OR lib STREQUAL "grpc")
+      list(APPEND libs "${lib}_unsecure")
+    elseif(NOT lib MATCHES "^(ssl|crypto|pthread|dl|rt|m)$")
+      list(APPEND libs "${lib}")
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES libs)
+  list(TRANSFORM libs REPLACE "(.+)" "-l\\1")
+  target_link_libraries(kerf_grpc INTERFACE
+    -Wl,-Bstatic -Wl,--start-group ${libs} -lupb -Wl,--end-group -Wl,-Bdynamic
+    Threads::Threads dl rt m)
+else()
+  find_library(KERF_GRPCPP NAMES grpc++_unsecure REQUIRED)
+  find_library(KERF_GRPC NAMES grpc_unsecure REQUIRED)
+  find_library(KERF_GPR NAMES gpr REQUIRED)
+  find_library(KERF_PROTOBUF NAMES protobuf REQUIRED)
+  target_link_libraries(kerf_grpc INTERFACE
+    ${KERF_GRPCPP} ${KERF_GRPC} ${KERF_GPR} ${KERF_PROTOBUF} Threads::Threads)
+endif()
+
+# kerf_static_or_shared(<target> <library>): the .a in a release, the .so elsewhere.
+function(kerf_static_or_shared target library)
+  add_library(${target} INTERFACE)
+  if(KERF_STATIC)
+    target_link_libraries(${target} INTERFACE -Wl,-Bstatic -l${library} -Wl,-Bdynamic)
+  else()
+    target_link_libraries(${target} INTERFACE ${library})
+  endif()
+endfunction()
+kerf_static_or_shared(kerf_yaml yaml-cpp)
+kerf_static_or_shared(kerf_protobuf protobuf)
+# Debian's libmicrohttpd.a asks for gnutls although only its TLS entry points use it; the release
+# links the shared-free subset, see src/http.
+kerf_static_or_shared(kerf_microhttpd microhttpd)
+
+# Header-only.
+add_library(kerf_fmt INTERFACE)
+target_compile_definitions(kerf_fmt INTERFACE FMT_HEADER_ONLY=1)
+add_library(kerf_json INTERFACE)
+add_library(kerf_cli11 INTERFACE)
+add_library(kerf_asio INTERFACE)
+target_compile_definitions(kerf_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+target_link_libraries(kerf_asio INTERFACE Threads::Threads)
+
+if(NOT KERF_FUZZ)
+  find_package(GTest REQUIRED)
+endif()
