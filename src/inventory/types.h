@@ -1,0 +1,88 @@
+// What exists on a node: the value every other room reads. Knows nothing of NVML or of how it was
+// found; `inventory/builder.h` fills it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kerf::inventory {
+
+// Why a GPU or MIG device must not be given to new containers.
+struct Unhealthy {
+  std::string reason;  // machine word: "xid", "gpu_lost", "nvml_stuck", "query_failed", "ecc"
+  std::string detail;  // for people: "Xid 79 on GPU-…: GPU has fallen off the bus"
+  std::int64_t since_ms = 0;  // wall clock, milliseconds since the epoch
+};
+
+// A MIG device: one compute instance in a GPU instance. Source: NVML MIG queries.
+struct MigDevice {
+  std::string uuid;     // "MIG-…"
+  unsigned index = 0;   // position on its GPU (nvmlDeviceGetMigDeviceHandleByIndex)
+  unsigned gpu_instance = 0;
+  unsigned compute_instance = 0;
+  std::string profile;  // "1g.10gb", see device-plugin contract, profile naming
+  std::uint64_t memory_mib = 0;
+  unsigned gpu_slices = 0;
+  unsigned compute_slices = 0;
+  std::optional<unsigned> gpu_instance_minor;      // /dev/nvidia-caps/nvidia-cap<n>
+  std::optional<unsigned> compute_instance_minor;
+  std::optional<Unhealthy> unhealthy;
+};
+
+// A physical GPU as the driver sees it.
+struct Gpu {
+  unsigned index = 0;         // NVML index
+  std::string uuid;           // "GPU-…"
+  std::string name;           // "NVIDIA GeForce RTX 3090"
+  unsigned minor = 0;         // /dev/nvidia<minor>
+  std::string pci_bus_id;     // sysfs spelling: "0000:3b:00.0", lower case
+  std::uint32_t pci_device = 0;               // device<<16 | vendor
+  std::optional<int> numa_node;               // from sysfs; absent when unknown or negative
+  std::optional<std::uint64_t> memory_bytes;  // absent on unified-memory parts (GB10)
+  int compute_major = 0;
+  int compute_minor = 0;
+  std::string architecture;   // "ampere", "hopper", … or "unknown"
+  bool mig_capable = false;
+  bool mig_enabled = false;
+  std::vector<MigDevice> mig_devices;
+  std::optional<Unhealthy> unhealthy;
+};
+
+// How two GPUs reach each other. Scores are the contract's: PCIe 10…60, plus 100 per NVLink.
+struct Link {
+  unsigned from = 0;  // positions in Snapshot::gpus, from < to
+  unsigned to = 0;
+  int pcie_score = 0;     // 0 when unknown
+  unsigned nvlinks = 0;   // 0…18
+  int score() const { return pcie_score + 100 * static_cast<int>(nvlinks); }
+};
+
+enum class DriverState {
+  kAbsent,   // no library or no driver: nothing to advertise
+  kReady,    // answering
+  kFailed,   // initialised once, now failing as a whole
+  kStuck,    // a call is past its deadline; data below is the last known
+};
+
+struct Driver {
+  DriverState state = DriverState::kAbsent;
+  std::string version;       // "580.126.09"
+  int cuda_version = 0;      // 1000·major + 10·minor
+  std::string library;       // path of the loaded libnvidia-ml
+  std::string detail;        // why, when not ready
+};
+
+// An immutable, numbered picture of the node. Readers share it; only the agent replaces it.
+struct Snapshot {
+  std::uint64_t generation = 0;
+  Driver driver;
+  std::vector<Gpu> gpus;    // ordered by NVML index; a GPU whose queries failed stays, unhealthy
+  std::vector<Link> links;  // every pair once; empty until read
+};
+
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace kerf::inventory
