@@ -1,9 +1,8 @@
 #include "base/files.h"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace kerf {
 

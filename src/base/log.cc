@@ -1,9 +1,8 @@
 #include "base/log.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <ctime>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/strings.h"
@@ -16,10 +15,14 @@ std::atomic<Format> g_format{Format::kLogfmt};
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::kDebug: return "debug";
-    case Level::kInfo: return "info";
-    case Level::kWarn: return "warn";
-    case Level::kError: return "error";
+    case Level::kDebug:
+      return "debug";
+    case Level::kInfo:
+      return "info";
+    case Level::kWarn:
+      return "warn";
+    case Level::kError:
+      return "error";
   }
   return "info";
 }
@@ -87,8 +90,7 @@ std::string render(Format format, std::int64_t wall_ms, Level level, std::string
 
 void write(Level level, std::string_view room, std::string_view message, Fields fields) {
   if (level < g_level.load(std::memory_order_relaxed)) return;
-  std::string line =
-      render(g_format, system_clock().wall_ms(), level, room, message, fields);
+  std::string line = render(g_format, system_clock().wall_ms(), level, room, message, fields);
   line += '\n';
   // A log that cannot be written has nowhere to complain to.
   [[maybe_unused]] auto ignored = ::write(STDERR_FILENO, line.data(), line.size());

@@ -1,5 +1,5 @@
-// One line per fact, on stderr: logfmt by default, JSON on request. Messages are constant, values go
-// into fields, so that lines can be grepped and parsed. No secrets.
+// One line per fact, on stderr: logfmt by default, JSON on request. Messages are constant, values
+// go into fields, so that lines can be grepped and parsed. No secrets.
 //
 //   log::info("kubelet", "registered", {{"resource", name}, {"devices", n}});
 //   ts=2026-01-02T03:04:05.678Z level=info room=kubelet msg=registered resource=nvidia.com/gpu …

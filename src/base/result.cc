@@ -7,16 +7,26 @@ namespace kerf {
 
 std::string_view to_string(Kind kind) {
   switch (kind) {
-    case Kind::kInvalid: return "invalid";
-    case Kind::kNotFound: return "not found";
-    case Kind::kDenied: return "denied";
-    case Kind::kBusy: return "busy";
-    case Kind::kTimeout: return "timeout";
-    case Kind::kUnsupported: return "unsupported";
-    case Kind::kGone: return "gone";
-    case Kind::kCorrupt: return "corrupt";
-    case Kind::kConflict: return "conflict";
-    case Kind::kInternal: return "internal";
+    case Kind::kInvalid:
+      return "invalid";
+    case Kind::kNotFound:
+      return "not found";
+    case Kind::kDenied:
+      return "denied";
+    case Kind::kBusy:
+      return "busy";
+    case Kind::kTimeout:
+      return "timeout";
+    case Kind::kUnsupported:
+      return "unsupported";
+    case Kind::kGone:
+      return "gone";
+    case Kind::kCorrupt:
+      return "corrupt";
+    case Kind::kConflict:
+      return "conflict";
+    case Kind::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -40,20 +50,27 @@ namespace {
 Kind kind_of(int error_number) {
   switch (error_number) {
     case ENOENT:
-    case ENOTDIR: return Kind::kNotFound;
+    case ENOTDIR:
+      return Kind::kNotFound;
     case EACCES:
     case EPERM:
-    case EROFS: return Kind::kDenied;
+    case EROFS:
+      return Kind::kDenied;
     case EBUSY:
-    case EADDRINUSE: return Kind::kBusy;
-    case ETIMEDOUT: return Kind::kTimeout;
+    case EADDRINUSE:
+      return Kind::kBusy;
+    case ETIMEDOUT:
+      return Kind::kTimeout;
     case ENAMETOOLONG:
     case EINVAL:
-    case EISDIR: return Kind::kInvalid;
+    case EISDIR:
+      return Kind::kInvalid;
     case ECONNREFUSED:
     case ECONNRESET:
-    case EPIPE: return Kind::kGone;
-    default: return Kind::kInternal;
+    case EPIPE:
+      return Kind::kGone;
+    default:
+      return Kind::kInternal;
   }
 }
 

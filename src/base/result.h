@@ -4,8 +4,9 @@
 
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 namespace kerf {
 
@@ -46,10 +47,9 @@ using Status = Result<void>;
 
 using Unexpected = tl::unexpected<Error>;
 
-inline Unexpected fail(Kind kind, std::string what, std::string subject = {},
-                       std::string hint = {}, int native = 0) {
-  return Unexpected(
-      Error{kind, std::move(what), std::move(subject), std::move(hint), native});
+inline Unexpected fail(Kind kind, std::string what, std::string subject = {}, std::string hint = {},
+                       int native = 0) {
+  return Unexpected(Error{kind, std::move(what), std::move(subject), std::move(hint), native});
 }
 
 inline Unexpected fail(Error error) { return Unexpected(std::move(error)); }

@@ -40,10 +40,10 @@ using DeviceSelector = std::variant<AllDevices, FirstDevices, std::vector<Device
 
 // One entry of sharing.<strategy>.resources.
 struct SharedResource {
-  std::string name;             // fully qualified: "nvidia.com/gpu"
+  std::string name;                   // fully qualified: "nvidia.com/gpu"
   std::optional<std::string> rename;  // fully qualified; renameByDefault is already applied here
   DeviceSelector devices = AllDevices{};
-  unsigned replicas = 1;        // 2 and more (1 is accepted and means: not shared)
+  unsigned replicas = 1;  // 2 and more (1 is accepted and means: not shared)
 };
 
 struct Sharing {
@@ -66,8 +66,8 @@ struct Config {
   MigStrategy mig_strategy = MigStrategy::kNone;
   bool fail_on_init_error = true;
   std::string mps_root;
-  std::string driver_root = "/";         // on the host
-  std::string dev_root = "/";            // on the host; defaults to driver_root
+  std::string driver_root = "/";  // on the host
+  std::string dev_root = "/";     // on the host; defaults to driver_root
   bool gdrcopy_enabled = false;
   bool gds_enabled = false;
   bool mofed_enabled = false;
@@ -94,12 +94,12 @@ struct Config {
 // Settings of the process rather than of the devices: never read from the config file.
 struct ProcessOptions {
   std::string kubelet_socket = "/var/lib/kubelet/device-plugins/kubelet.sock";  // "": no kubelet
-  std::string config_file;      // "": none
+  std::string config_file;                                                      // "": none
   std::vector<std::string> components = {"devices", "http"};
-  std::string listen = ":2112";  // host:port, ":port" (all addresses) or "none"
-  std::string nvml_library;      // "": search
-  std::string root = "/";        // prefix of sys, proc, dev, etc
-  std::string log_level = "info";    // debug info warn error
+  std::string listen = ":2112";       // host:port, ":port" (all addresses) or "none"
+  std::string nvml_library;           // "": search
+  std::string root = "/";             // prefix of sys, proc, dev, etc
+  std::string log_level = "info";     // debug info warn error
   std::string log_format = "logfmt";  // logfmt json
   std::string node_name;
 };

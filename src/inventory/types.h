@@ -19,32 +19,32 @@ struct Unhealthy {
 
 // A MIG device: one compute instance in a GPU instance. Source: NVML MIG queries.
 struct MigDevice {
-  std::string uuid;     // "MIG-…"
-  unsigned index = 0;   // position on its GPU (nvmlDeviceGetMigDeviceHandleByIndex)
+  std::string uuid;    // "MIG-…"
+  unsigned index = 0;  // position on its GPU (nvmlDeviceGetMigDeviceHandleByIndex)
   unsigned gpu_instance = 0;
   unsigned compute_instance = 0;
   std::string profile;  // "1g.10gb", see device-plugin contract, profile naming
   std::uint64_t memory_mib = 0;
   unsigned gpu_slices = 0;
   unsigned compute_slices = 0;
-  std::optional<unsigned> gpu_instance_minor;      // /dev/nvidia-caps/nvidia-cap<n>
+  std::optional<unsigned> gpu_instance_minor;  // /dev/nvidia-caps/nvidia-cap<n>
   std::optional<unsigned> compute_instance_minor;
   std::optional<Unhealthy> unhealthy;
 };
 
 // A physical GPU as the driver sees it.
 struct Gpu {
-  unsigned index = 0;         // NVML index
-  std::string uuid;           // "GPU-…"
-  std::string name;           // "NVIDIA GeForce RTX 3090"
-  unsigned minor = 0;         // /dev/nvidia<minor>
-  std::string pci_bus_id;     // sysfs spelling: "0000:3b:00.0", lower case
+  unsigned index = 0;                         // NVML index
+  std::string uuid;                           // "GPU-…"
+  std::string name;                           // "NVIDIA GeForce RTX 3090"
+  unsigned minor = 0;                         // /dev/nvidia<minor>
+  std::string pci_bus_id;                     // sysfs spelling: "0000:3b:00.0", lower case
   std::uint32_t pci_device = 0;               // device<<16 | vendor
   std::optional<int> numa_node;               // from sysfs; absent when unknown or negative
   std::optional<std::uint64_t> memory_bytes;  // absent on unified-memory parts (GB10)
   int compute_major = 0;
   int compute_minor = 0;
-  std::string architecture;   // "ampere", "hopper", … or "unknown"
+  std::string architecture;  // "ampere", "hopper", … or "unknown"
   bool mig_capable = false;
   bool mig_enabled = false;
   std::vector<MigDevice> mig_devices;
@@ -55,24 +55,24 @@ struct Gpu {
 struct Link {
   unsigned from = 0;  // positions in Snapshot::gpus, from < to
   unsigned to = 0;
-  int pcie_score = 0;     // 0 when unknown
-  unsigned nvlinks = 0;   // 0…18
+  int pcie_score = 0;    // 0 when unknown
+  unsigned nvlinks = 0;  // 0…18
   int score() const { return pcie_score + 100 * static_cast<int>(nvlinks); }
 };
 
 enum class DriverState {
-  kAbsent,   // no library or no driver: nothing to advertise
-  kReady,    // answering
-  kFailed,   // initialised once, now failing as a whole
-  kStuck,    // a call is past its deadline; data below is the last known
+  kAbsent,  // no library or no driver: nothing to advertise
+  kReady,   // answering
+  kFailed,  // initialised once, now failing as a whole
+  kStuck,   // a call is past its deadline; data below is the last known
 };
 
 struct Driver {
   DriverState state = DriverState::kAbsent;
-  std::string version;       // "580.126.09"
-  int cuda_version = 0;      // 1000·major + 10·minor
-  std::string library;       // path of the loaded libnvidia-ml
-  std::string detail;        // why, when not ready
+  std::string version;   // "580.126.09"
+  int cuda_version = 0;  // 1000·major + 10·minor
+  std::string library;   // path of the loaded libnvidia-ml
+  std::string detail;    // why, when not ready
 };
 
 // An immutable, numbered picture of the node. Readers share it; only the agent replaces it.

@@ -16,11 +16,11 @@ namespace kerf::plan {
 // One id the kubelet sees. Several devices with the same `physical_id` are replicas of one GPU or
 // MIG device.
 struct Device {
-  std::string id;           // "GPU-…", "MIG-…", or "<physical_id>::<n>" when shared
-  std::string physical_id;  // id without "::n"
-  std::string index;        // "0", or "0:1" for MIG device 1 of GPU 0
-  unsigned gpu = 0;         // position in Snapshot::gpus
-  std::optional<unsigned> mig;  // position in Gpu::mig_devices
+  std::string id;                   // "GPU-…", "MIG-…", or "<physical_id>::<n>" when shared
+  std::string physical_id;          // id without "::n"
+  std::string index;                // "0", or "0:1" for MIG device 1 of GPU 0
+  unsigned gpu = 0;                 // position in Snapshot::gpus
+  std::optional<unsigned> mig;      // position in Gpu::mig_devices
   std::optional<unsigned> replica;  // n, when shared
   std::optional<int> numa_node;
   bool healthy = true;
@@ -31,8 +31,8 @@ struct Device {
 
 // One extended resource: one plugin socket, one registration.
 struct Resource {
-  std::string name;             // "nvidia.com/gpu"
-  bool shared = false;          // devices are replicas
+  std::string name;     // "nvidia.com/gpu"
+  bool shared = false;  // devices are replicas
   bool fail_requests_greater_than_one = false;
   std::vector<Device> devices;  // ordered by GPU index, MIG index, replica; stable across calls
 
@@ -45,7 +45,7 @@ struct Plan {
   std::vector<Resource> resources;    // ordered by name; those without devices are left out
   std::vector<std::string> warnings;  // for the log and the page, each a whole sentence
   config::Config config;
-  inventory::SnapshotPtr snapshot;    // never null
+  inventory::SnapshotPtr snapshot;  // never null
 };
 
 using PlanPtr = std::shared_ptr<const Plan>;
