@@ -23,12 +23,17 @@ struct ByIndex {
   bool operator==(const ByIndex&) const = default;
 };
 struct ByUuid {
-  std::string uuid;  // "GPU-…", "MIG-…"
+  std::string uuid;  // "GPU-…", "MIG-…" or "MIG-GPU-…/gi/ci"; hexadecimal in lower case, with dashes
   bool operator==(const ByUuid&) const = default;
 };
 using DeviceRef = std::variant<ByIndex, ByUuid>;
 
-// Which devices of a resource a rule applies to: all, the first n (by index), or those listed.
+// Most replicas one device may be cut into. NVIDIA's plugin has no limit; more than this is a slip of
+// the keyboard that would flood the kubelet's device list.
+inline constexpr unsigned kMaxReplicas = 1000;
+
+// Which devices of a resource a rule applies to: all, the first n (by index), or those listed (an
+// empty list selects none).
 struct AllDevices {
   bool operator==(const AllDevices&) const = default;
 };
@@ -38,7 +43,8 @@ struct FirstDevices {
 };
 using DeviceSelector = std::variant<AllDevices, FirstDevices, std::vector<DeviceRef>>;
 
-// One entry of sharing.<strategy>.resources.
+// One entry of sharing.<strategy>.resources. A resource may be listed more than once with different
+// `devices`; for a device that several entries select, the first of them holds.
 struct SharedResource {
   std::string name;                   // fully qualified: "nvidia.com/gpu"
   std::optional<std::string> rename;  // fully qualified; renameByDefault is already applied here
@@ -50,15 +56,18 @@ struct Sharing {
   bool rename_by_default = false;
   bool fail_requests_greater_than_one = false;
   std::vector<SharedResource> resources;
+  bool operator==(const Sharing&) const = default;
 };
 
 enum class SharingStrategy { kNone, kTimeSlicing, kMps };
 
 // resources.gpus[] / resources.mig[]: devices whose product (gpus) or profile (mig) name matches
-// `pattern` ('*' = any run of characters, anchored) are advertised as `name`. First match wins.
+// `pattern` ('*' = any run of characters, anchored) are advertised as `name`. First match wins;
+// what no rule matches keeps the name that the MIG strategy gives it.
 struct ResourceRule {
   std::string pattern;
   std::string name;  // fully qualified
+  bool operator==(const ResourceRule&) const = default;
 };
 
 struct Config {
@@ -87,8 +96,15 @@ struct Config {
   SharingStrategy sharing_strategy = SharingStrategy::kNone;
   Sharing sharing;  // of the active strategy
   // imex
-  std::vector<int> imex_channel_ids;
+  std::vector<int> imex_channel_ids;  // {} or {0}
   bool imex_required = false;
+  // not in the file, flag and environment only
+  std::vector<std::string> cdi_feature_flags;
+  std::vector<std::string> cdi_disable_hooks;
+  // DP_DISABLE_HEALTHCHECKS, DP_ENABLE_HEALTHCHECKS as given ("xids,79"); "" is the same as unset
+  std::string disable_health_checks;
+  std::string enable_health_checks;
+  bool operator==(const Config&) const = default;
 };
 
 // Settings of the process rather than of the devices: never read from the config file.
@@ -102,6 +118,7 @@ struct ProcessOptions {
   std::string log_level = "info";     // debug info warn error
   std::string log_format = "logfmt";  // logfmt json
   std::string node_name;
+  bool operator==(const ProcessOptions&) const = default;
 };
 
 }  // namespace kerf::config
