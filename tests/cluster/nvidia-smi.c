@@ -75,9 +75,15 @@ static int list_holds(const char* list, const char* word) {
   return 0;
 }
 
+// A container is given its GPUs as a list, or as mounts that are named after them.
 static int visible(unsigned int index, const char* uuid) {
   const char* list = getenv("NVIDIA_VISIBLE_DEVICES");
   if (list == NULL || strcmp(list, "all") == 0) return 1;
+  if (list[0] == '/') {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", list, uuid);
+    return access(path, F_OK) == 0;
+  }
   char number[16];
   snprintf(number, sizeof number, "%u", index);
   return list_holds(list, uuid) || list_holds(list, number);
