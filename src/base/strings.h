@@ -23,6 +23,9 @@ std::optional<std::uint64_t> parse_u64(std::string_view text);
 // A JSON string literal with its quotes; control characters and invalid UTF-8 are escaped.
 std::string json_quote(std::string_view text);
 
+// The text with every byte that is not part of valid UTF-8 replaced by U+FFFD.
+std::string valid_utf8(std::string_view text);
+
 // Shortest decimal form that reads back as the same value; "NaN", "+Inf", "-Inf" as Prometheus
 // writes them.
 std::string format_number(double value);
