@@ -6,6 +6,7 @@
 #   DEPS   rooms whose headers this room may include (their own DEPS come along)
 #   LIBS   third-party targets
 #   TEST_DEPS / TEST_LIBS  the same for the tests alone
+#   EXCLUDE  files of the folder that are not part of the library (a main function)
 #
 # `kerf_room_types(inventory DEPS base)` declares inventory_types: the folder's types.h alone, for
 # pure rooms that must not link, or be able to include, what fills those types.
@@ -48,9 +49,12 @@ function(kerf_room_types folder)
 endfunction()
 
 function(kerf_room room)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS;EXCLUDE" ${ARGN})
   kerf_farm(${room} ${room} "${ARG_DEPS}")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  foreach(file IN LISTS ARG_EXCLUDE)
+    list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  endforeach()
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")

@@ -22,7 +22,8 @@ void Steps::tear_down() {
     if (!step.down) continue;
     std::int64_t begin = clock_.mono_ms();
     step.down();
-    log::debug("agent", "step undone", {{"step", step.name}, {"took_ms", clock_.mono_ms() - begin}});
+    log::debug("agent", "step undone",
+               {{"step", step.name}, {"took_ms", clock_.mono_ms() - begin}});
   }
 }
 

@@ -1,0 +1,110 @@
+// The kerf binary: chooses a subcommand by its first argument or, like busybox, by the name it was
+// called with. No logic.
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/roots.h"
+#include "cli/agent_command.h"
+#include "cli/busy_command.h"
+#include "cli/config_command.h"
+#include "cli/inventory_command.h"
+#include "cli/prepare_command.h"
+#include "cli/status_command.h"
+#include "cli/version.h"
+
+extern "C" char** environ;
+
+namespace {
+
+using kerf::Roots;
+using Args = std::span<const std::string>;
+
+struct Command {
+  std::string_view name;
+  std::string_view help;
+  int (*run)(Args args);
+};
+
+int run_version(Args) {
+  std::cout << kerf::cli::version_text();
+  return 0;
+}
+
+constexpr Command kCommands[] = {
+    {"agent", "serve this node's GPUs to the kubelet (the daemon)",
+     [](Args args) { return kerf::cli::run_agent(args, environ); }},
+    {"status", "show what the agent on this node is doing",
+     [](Args args) { return kerf::cli::run_status(args); }},
+    {"config", "check FILE | explain: what is wrong with a configuration, what is in force",
+     [](Args args) { return kerf::cli::run_config(args, environ); }},
+    {"gpus", "list this machine's GPUs", [](Args args) { return kerf::cli::run_gpus(args); }},
+    {"modules", "list the kernel's modules, as lsmod does",
+     [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
+    {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
+     [](Args args) { return kerf::cli::run_prepare(args); }},
+    {"version", "print the version", run_version},
+};
+
+// Other names the binary goes by, as links in the image.
+constexpr Command kLinks[] = {
+    {"nvidia-device-plugin", "", kCommands[0].run},
+    {"lsmod", "", kCommands[4].run},
+    {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
+};
+
+void usage(std::ostream& out) {
+  out << "usage: kerf COMMAND [ARGUMENTS]\n\n";
+  for (const Command& command : kCommands) {
+    out << "  " << command.name << std::string(10 - command.name.size(), ' ') << command.help
+        << '\n';
+  }
+  out << "\nkerf COMMAND --help says more.\n";
+}
+
+int dispatch(const std::vector<std::string>& argv) {
+  std::string_view called = argv.empty() ? std::string_view() : std::string_view(argv[0]);
+  called = called.substr(called.rfind('/') + 1);
+  Args args = Args(argv).subspan(argv.empty() ? 0 : 1);
+  auto by_name = [](std::string_view name) {
+    return [name](const Command& command) { return command.name == name; };
+  };
+  if (auto link = std::ranges::find_if(kLinks, by_name(called)); link != std::end(kLinks)) {
+    return link->run(args);
+  }
+  if (args.empty()) {
+    usage(std::cerr);
+    return 2;
+  }
+  std::string_view word = args[0];
+  if (word == "--help" || word == "-h" || word == "help") {
+    usage(std::cout);
+    return 0;
+  }
+  if (word == "--version" || word == "-v") return run_version(args);
+  auto command = std::ranges::find_if(kCommands, by_name(word));
+  if (command == std::end(kCommands)) {
+    std::cerr << "kerf: unknown command '" << word << "'\n";
+    usage(std::cerr);
+    return 2;
+  }
+  return command->run(args.subspan(1));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return dispatch(std::vector<std::string>(argv, argv + argc));
+  } catch (const std::exception& defect) {
+    // Rooms report errors as values; what arrives here is a defect or an exhausted machine.
+    std::fprintf(stderr, "kerf: %s\n", defect.what());
+    return 70;
+  }
+}
