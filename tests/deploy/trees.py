@@ -1,0 +1,82 @@
+"""The kustomizations of this repository, and variants of them that a reader of the documentation
+would make by hand."""
+
+import atexit
+import functools
+import pathlib
+import shutil
+import tempfile
+
+import render
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+TEN_SLICES = REPOSITORY / "infrastructure/controllers/nvidia-device-plugin"
+FOUR_SLICES = REPOSITORY / "gpu-device-plugin"
+BASE = REPOSITORY / "deploy/kustomize/base"
+COMPONENTS = REPOSITORY / "deploy/kustomize/components"
+
+
+def variant(directory, change):
+    """A copy of the deployment whose kustomization.yaml went through `change` (text to text)."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix="kerf-deploy-"))
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    for part in ("deploy/kustomize", "infrastructure", "gpu-device-plugin"):
+        shutil.copytree(REPOSITORY / part, top / part)
+    copy = top / directory.relative_to(REPOSITORY)
+    path = copy / "kustomization.yaml"
+    before = path.read_text()
+    after = change(before)
+    if after == before:
+        raise AssertionError(f"{path}: the change changes nothing")
+    path.write_text(after)
+    return copy
+
+
+@functools.cache
+def with_test_pods(directory):
+    return variant(directory, lambda text: text.replace("  # - ", "  - "))
+
+
+@functools.cache
+def with_root_plugin(directory):
+    component = "../" * len(directory.relative_to(REPOSITORY).parts)
+    component += "deploy/kustomize/components/root-plugin"
+
+    def change(text):
+        if "components:\n" in text:
+            return text.replace("components:\n", f"components:\n  - {component}\n")
+        return text + f"components:\n  - {component}\n"
+
+    return variant(directory, change)
+
+
+@functools.cache
+def with_registry(directory):
+    return variant(directory, lambda text: text.replace(
+        "newName: kerf\n", "newName: registry.example:5000/gpu/kerf\n"))
+
+
+def every_tree():
+    yield "base", BASE
+    for name, directory in (("ten slices", TEN_SLICES), ("four slices", FOUR_SLICES)):
+        yield name, directory
+        yield f"{name} with test pods", with_test_pods(directory)
+        yield f"{name} with a root plugin", with_root_plugin(directory)
+        yield f"{name} from a registry", with_registry(directory)
+
+
+@functools.cache
+def rendered(directory):
+    """The objects of a tree, rendered once; not to be changed."""
+    return render.render(directory)
+
+
+def objects(directory, kind):
+    return [thing for thing in rendered(directory) if thing["kind"] == kind]
+
+
+def the(directory, kind):
+    found = objects(directory, kind)
+    if len(found) != 1:
+        raise AssertionError(f"{directory}: {len(found)} objects of kind {kind} where there should be one")
+    return found[0]
