@@ -1,0 +1,227 @@
+#include "config/render.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/strings.h"
+#include "config/flags.h"
+#include "config/tree.h"
+
+namespace kerf::config {
+namespace {
+
+// Column at which the comments of explain begin, where the line is short enough.
+constexpr std::size_t kCommentColumn = 56;
+
+// A string as a YAML scalar that reads back as the same string.
+std::string scalar(const std::string& text) {
+  constexpr std::string_view kSafe =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+  Node probe;
+  probe.text = text;
+  if (!text.empty()) resolve_plain(probe);
+  bool plain = !text.empty() && probe.is(Node::Type::kString) && text[0] != '-' &&
+               text[0] != '.' && text.find_first_not_of(kSafe) == std::string::npos;
+  return plain ? text : json_quote(text);
+}
+
+class Writer {
+ public:
+  explicit Writer(const Effective* explained) {
+    if (explained == nullptr) return;
+    explain_ = true;
+    for (const Provenance& p : explained->provenance) sources_[p.path] = p.source;
+  }
+
+  void line(unsigned indent, std::string_view text) {
+    out_ += fmt::format("{:{}}{}\n", "", 2 * indent, text);
+  }
+
+  // `key: value`, with where the value at `path` came from.
+  void value(unsigned indent, std::string_view key, const std::string& text,
+             const std::string& path, std::string_view otherwise = "default") {
+    std::string body = fmt::format("{:{}}{}: {}", "", 2 * indent, key, text);
+    if (explain_) {
+      auto found = sources_.find(path);
+      body += std::string(body.size() < kCommentColumn ? kCommentColumn - body.size() : 1, ' ');
+      body += fmt::format("# from {}", found == sources_.end() ? std::string(otherwise)
+                                                               : printable(found->second));
+    }
+    out_ += body + '\n';
+  }
+
+  std::string take() { return std::move(out_); }
+
+ private:
+  bool explain_ = false;
+  std::map<std::string, std::string, std::less<>> sources_;
+  std::string out_;
+};
+
+std::string truth(bool b) { return b ? "true" : "false"; }
+
+template <typename T>
+std::string word(T value) {
+  return std::string(to_string(value));
+}
+
+void write_flags(Writer& out, const Config& c) {
+  out.line(0, "flags:");
+  auto flag = [&out](std::string_view key, const std::string& text) {
+    out.value(1, key, text, fmt::format("flags.{}", key));
+  };
+  flag("migStrategy", word(c.mig_strategy));
+  flag("failOnInitError", truth(c.fail_on_init_error));
+  flag("mpsRoot", scalar(c.mps_root));
+  flag("nvidiaDriverRoot", scalar(c.driver_root));
+  flag("nvidiaDevRoot", scalar(c.dev_root));
+  flag("gdrcopyEnabled", truth(c.gdrcopy_enabled));
+  flag("gdsEnabled", truth(c.gds_enabled));
+  flag("mofedEnabled", truth(c.mofed_enabled));
+  flag("deviceDiscoveryStrategy", word(c.discovery));
+  out.line(1, "plugin:");
+  auto plugin = [&out](std::string_view key, const std::string& text) {
+    out.value(2, key, text, fmt::format("flags.plugin.{}", key));
+  };
+  std::vector<std::string_view> strategies;
+  for (DeviceListStrategy s : c.device_list_strategies) strategies.push_back(to_string(s));
+  plugin("passDeviceSpecs", truth(c.pass_device_specs));
+  plugin("deviceListStrategy", fmt::format("[{}]", fmt::join(strategies, ", ")));
+  plugin("deviceIDStrategy", word(c.device_id_strategy));
+  plugin("cdiAnnotationPrefix", scalar(c.cdi_annotation_prefix));
+  plugin("nvidiaCTKPath", scalar(c.cdi_hook_path));
+  plugin("containerDriverRoot", scalar(c.container_driver_root));
+  plugin("sharedDevicesAllocationPolicy", word(c.allocation_policy));
+}
+
+void write_rules(Writer& out, std::string_view key, const std::vector<ResourceRule>& rules) {
+  if (rules.empty()) return;
+  out.line(1, fmt::format("{}:", key));
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    std::string path = fmt::format("resources.{}[{}]", key, i);
+    out.value(2, "- pattern", scalar(rules[i].pattern), path + ".pattern");
+    out.value(3, "name", scalar(rules[i].name), path + ".name");
+  }
+}
+
+std::string selector_text(const DeviceSelector& devices) {
+  if (std::holds_alternative<AllDevices>(devices)) return "all";
+  if (const auto* first = std::get_if<FirstDevices>(&devices)) return std::to_string(first->count);
+  std::vector<std::string> items;
+  for (const DeviceRef& ref : std::get<std::vector<DeviceRef>>(devices)) {
+    bool plain_index = std::holds_alternative<ByIndex>(ref) && !std::get<ByIndex>(ref).mig;
+    items.push_back(plain_index ? to_string(ref) : json_quote(to_string(ref)));
+  }
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
+
+void write_sharing(Writer& out, const Config& c) {
+  if (c.sharing.resources.empty()) return;
+  std::string key = c.sharing_strategy == SharingStrategy::kMps ? "mps" : "timeSlicing";
+  std::string base = "sharing." + key;
+  out.line(0, "sharing:");
+  out.line(1, key + ":");
+  out.value(2, "renameByDefault", truth(c.sharing.rename_by_default), base + ".renameByDefault");
+  out.value(2, "failRequestsGreaterThanOne", truth(c.sharing.fail_requests_greater_than_one),
+            base + ".failRequestsGreaterThanOne");
+  out.line(2, "resources:");
+  for (std::size_t i = 0; i < c.sharing.resources.size(); ++i) {
+    const SharedResource& r = c.sharing.resources[i];
+    std::string path = fmt::format("{}.resources[{}]", base, i);
+    out.value(3, "- name", scalar(r.name), path + ".name");
+    if (r.rename) out.value(4, "rename", scalar(*r.rename), path + ".rename", "renameByDefault");
+    out.value(4, "devices", selector_text(r.devices), path + ".devices");
+    out.value(4, "replicas", std::to_string(r.replicas), path + ".replicas");
+  }
+}
+
+void write_config(Writer& out, const Config& c) {
+  out.line(0, "version: v1");
+  write_flags(out, c);
+  if (!c.gpu_rules.empty() || !c.mig_rules.empty()) out.line(0, "resources:");
+  write_rules(out, "gpus", c.gpu_rules);
+  write_rules(out, "mig", c.mig_rules);
+  write_sharing(out, c);
+  out.line(0, "imex:");
+  out.value(1, "channelIDs", fmt::format("[{}]", fmt::join(c.imex_channel_ids, ", ")),
+            "imex.channelIDs");
+  out.value(1, "required", truth(c.imex_required), "imex.required");
+}
+
+// The settings that no file can hold, as comments, so that the output is itself a valid file.
+void write_process(Writer& out, const Effective& e) {
+  const ProcessOptions& p = e.process;
+  out.line(0, "# Not part of the file:");
+  auto flag = [&out](const std::string& name, const std::string& text) {
+    out.value(0, "#   --" + name, scalar(text), "--" + name);
+  };
+  flag("config-file", p.config_file);
+  flag("kubelet-socket", p.kubelet_socket);
+  flag("cdi-feature-flags", join(e.config.cdi_feature_flags, ","));
+  flag("cdi-disable-hooks", join(e.config.cdi_disable_hooks, ","));
+  flag("disable-healthchecks", e.config.disable_health_checks);
+  flag("enable-healthchecks", e.config.enable_health_checks);
+  flag("components", join(p.components, ","));
+  flag("listen", p.listen);
+  flag("nvml-library", p.nvml_library);
+  flag("root", p.root);
+  flag("log-level", p.log_level);
+  flag("log-format", p.log_format);
+  flag("node-name", p.node_name);
+}
+
+// The words of an enum stand in the flag table, in the order of the enumerators.
+std::string_view word_of(std::string_view flag, std::size_t index) {
+  const FlagSpec* spec = find_flag(flag);
+  return index < spec->allowed.size() ? spec->allowed[index] : std::string_view("?");
+}
+
+}  // namespace
+
+std::string_view to_string(MigStrategy value) {
+  return word_of("mig-strategy", static_cast<std::size_t>(value));
+}
+std::string_view to_string(DeviceListStrategy value) {
+  return word_of("device-list-strategy", static_cast<std::size_t>(value));
+}
+std::string_view to_string(DeviceIdStrategy value) {
+  return word_of("device-id-strategy", static_cast<std::size_t>(value));
+}
+std::string_view to_string(AllocationPolicy value) {
+  return word_of("shared-devices-allocation-policy", static_cast<std::size_t>(value));
+}
+std::string_view to_string(DiscoveryStrategy value) {
+  return word_of("device-discovery-strategy", static_cast<std::size_t>(value));
+}
+
+std::string_view to_string(SharingStrategy value) {
+  switch (value) {
+    case SharingStrategy::kNone: return "none";
+    case SharingStrategy::kTimeSlicing: return "time-slicing";
+    case SharingStrategy::kMps: return "mps";
+  }
+  return "none";
+}
+
+std::string to_string(const DeviceRef& device) {
+  if (const auto* uuid = std::get_if<ByUuid>(&device)) return uuid->uuid;
+  const auto& index = std::get<ByIndex>(device);
+  return index.mig ? fmt::format("{}:{}", index.gpu, *index.mig) : std::to_string(index.gpu);
+}
+
+std::string to_yaml(const Config& config) {
+  Writer out(nullptr);
+  write_config(out, config);
+  return out.take();
+}
+
+std::string to_yaml(const Effective& effective) {
+  Writer out(&effective);
+  write_config(out, effective.config);
+  write_process(out, effective);
+  return out.take();
+}
+
+}  // namespace kerf::config

@@ -1,0 +1,205 @@
+#include "config/settings.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/strings.h"
+
+namespace kerf::config {
+namespace {
+
+using Words = std::vector<std::string>;
+
+// The contract's sentence for a word that is not allowed.
+std::string refusal(const FlagSpec& spec, std::string_view word) {
+  if (spec.name == "mig-strategy") return fmt::format("unknown MIG strategy: {}", word);
+  if (spec.name == "device-list-strategy") {
+    return fmt::format("invalid --{} option: invalid strategy: {}", spec.name, word);
+  }
+  if (spec.name == "device-discovery-strategy") {
+    return fmt::format("invalid --{} option {}", spec.name, word);
+  }
+  return fmt::format("invalid --{} option: {}", spec.name, word);
+}
+
+std::optional<Problem> check_word(const FlagSpec& spec, const std::string& word) {
+  const auto& allowed = spec.allowed;
+  if (allowed.empty() || std::find(allowed.begin(), allowed.end(), word) != allowed.end()) {
+    return {};
+  }
+  std::string hint = fmt::format("allowed: {}", fmt::join(allowed, ", "));
+  if (word.find(',') != std::string::npos && spec.kind == FlagKind::kStringList) {
+    hint = "in a file, write several as a list: [" + word + "]";
+  }
+  return Problem{refusal(spec, printable(word)), std::move(hint)};
+}
+
+std::optional<Problem> check_words(const FlagSpec& spec, const Value& value) {
+  if (const auto* word = std::get_if<std::string>(&value)) return check_word(spec, *word);
+  if (const auto* words = std::get_if<Words>(&value)) {
+    for (const std::string& word : *words) {
+      if (std::optional<Problem> problem = check_word(spec, word)) return problem;
+    }
+  }
+  return {};
+}
+
+std::optional<Problem> check_supported(const FlagSpec& spec, const Value& value) {
+  if (spec.name == "device-list-strategy") {
+    const Words& words = std::get<Words>(value);
+    if (words.empty()) {
+      return Problem{"invalid --device-list-strategy option: no strategy given",
+                     "write envvar or volume-mounts"};
+    }
+    for (const std::string& word : words) {
+      if (word.starts_with("cdi-")) {
+        return Problem{fmt::format("device list strategy {} is not supported by this release", word),
+                       "use envvar or volume-mounts"};
+      }
+    }
+  }
+  if (spec.name == "device-discovery-strategy" && std::get<std::string>(value) == "tegra") {
+    return Problem{"device discovery strategy tegra is not supported by this release",
+                   "use auto or nvml"};
+  }
+  if (spec.name == "components" && std::get<Words>(value).empty()) {
+    return Problem{"no component given", fmt::format("write {}", spec.default_text)};
+  }
+  return {};
+}
+
+std::optional<Problem> check_imex(const FlagSpec& spec, const Value& value) {
+  if (spec.name != "imex-channel-ids") return {};
+  const auto& ids = std::get<std::vector<int>>(value);
+  if (ids.empty() || (ids.size() == 1 && ids[0] == 0)) return {};
+  return Problem{fmt::format("invalid IMEX channel IDs: invalid IMEX config: channelIDs must be [] "
+                             "or [0]; found [{}]",
+                             fmt::join(ids, " ")),
+                 "write [] or [0]"};
+}
+
+std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
+  if (spec.name == "listen") {
+    const std::string& address = std::get<std::string>(value);
+    if (address == "none") return {};
+    std::size_t colon = address.rfind(':');
+    std::string_view digits = std::string_view(address).substr(
+        colon == std::string::npos ? address.size() : colon + 1);
+    std::optional<std::uint64_t> port = parse_u64(digits);
+    if (port && *port <= 65535) return {};
+    return Problem{fmt::format("invalid --listen option: {}", printable(address)),
+                   "write host:port, :port or none; the port is 0 to 65535"};
+  }
+  if (spec.name == "root" && !std::get<std::string>(value).starts_with('/')) {
+    return Problem{fmt::format("invalid --root option: {}",
+                               printable(std::get<std::string>(value))),
+                   "write an absolute path"};
+  }
+  return {};
+}
+
+// Position of the word among the allowed ones; the enums of types.h are in the same order.
+template <typename Enum>
+Enum enum_of(const FlagSpec& spec, const std::string& word) {
+  auto at = std::find(spec.allowed.begin(), spec.allowed.end(), word);
+  return static_cast<Enum>(at - spec.allowed.begin());
+}
+
+// Flags whose value is stored as it is.
+template <typename T>
+struct Plain {
+  std::string_view flag;
+  T Config::*in_config = nullptr;
+  T ProcessOptions::*in_process = nullptr;
+};
+
+constexpr Plain<bool> kBools[] = {
+    {"fail-on-init-error", &Config::fail_on_init_error},
+    {"pass-device-specs", &Config::pass_device_specs},
+    {"gdrcopy-enabled", &Config::gdrcopy_enabled},
+    {"gds-enabled", &Config::gds_enabled},
+    {"mofed-enabled", &Config::mofed_enabled},
+    {"imex-required", &Config::imex_required},
+};
+
+constexpr Plain<std::string> kStrings[] = {
+    {"driver-root", &Config::driver_root},
+    {"dev-root", &Config::dev_root},
+    {"mps-root", &Config::mps_root},
+    {"cdi-annotation-prefix", &Config::cdi_annotation_prefix},
+    {"nvidia-cdi-hook-path", &Config::cdi_hook_path},
+    {"driver-root-ctr-path", &Config::container_driver_root},
+    {"disable-healthchecks", &Config::disable_health_checks},
+    {"enable-healthchecks", &Config::enable_health_checks},
+    {"config-file", nullptr, &ProcessOptions::config_file},
+    {"kubelet-socket", nullptr, &ProcessOptions::kubelet_socket},
+    {"listen", nullptr, &ProcessOptions::listen},
+    {"nvml-library", nullptr, &ProcessOptions::nvml_library},
+    {"root", nullptr, &ProcessOptions::root},
+    {"log-level", nullptr, &ProcessOptions::log_level},
+    {"log-format", nullptr, &ProcessOptions::log_format},
+    {"node-name", nullptr, &ProcessOptions::node_name},
+};
+
+constexpr Plain<Words> kLists[] = {
+    {"cdi-feature-flags", &Config::cdi_feature_flags},
+    {"cdi-disable-hooks", &Config::cdi_disable_hooks},
+    {"components", nullptr, &ProcessOptions::components},
+};
+
+template <typename T, std::size_t n>
+bool store_plain(const Plain<T> (&table)[n], std::string_view flag, const Value& value,
+                 Effective& effective) {
+  for (const Plain<T>& row : table) {
+    if (row.flag != flag) continue;
+    const T& plain = std::get<T>(value);
+    if (row.in_config != nullptr) effective.config.*row.in_config = plain;
+    if (row.in_process != nullptr) effective.process.*row.in_process = plain;
+    return true;
+  }
+  return false;
+}
+
+void store_word(const FlagSpec& spec, const Value& value, Config& config) {
+  const auto* word = std::get_if<std::string>(&value);
+  if (spec.name == "mig-strategy") {
+    config.mig_strategy = enum_of<MigStrategy>(spec, *word);
+  } else if (spec.name == "device-id-strategy") {
+    config.device_id_strategy = enum_of<DeviceIdStrategy>(spec, *word);
+  } else if (spec.name == "shared-devices-allocation-policy") {
+    config.allocation_policy = enum_of<AllocationPolicy>(spec, *word);
+  } else if (spec.name == "device-discovery-strategy") {
+    config.discovery = enum_of<DiscoveryStrategy>(spec, *word);
+  } else if (spec.name == "device-list-strategy") {
+    config.device_list_strategies.clear();
+    for (const std::string& one : std::get<Words>(value)) {
+      auto strategy = enum_of<DeviceListStrategy>(spec, one);
+      auto& all = config.device_list_strategies;
+      if (std::find(all.begin(), all.end(), strategy) == all.end()) all.push_back(strategy);
+    }
+  } else if (spec.name == "imex-channel-ids") {
+    config.imex_channel_ids = std::get<std::vector<int>>(value);
+  }
+}
+
+}  // namespace
+
+std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective& effective) {
+  using Check = std::optional<Problem> (*)(const FlagSpec&, const Value&);
+  for (Check check : {Check(check_words), Check(check_supported), Check(check_imex),
+                      Check(check_shape)}) {
+    if (std::optional<Problem> problem = check(spec, value)) return problem;
+  }
+  bool stored = store_plain(kBools, spec.name, value, effective) ||
+                store_plain(kStrings, spec.name, value, effective) ||
+                store_plain(kLists, spec.name, value, effective);
+  if (!stored) store_word(spec, value, effective.config);
+  return {};
+}
+
+bool allows_empty(const FlagSpec& spec) {
+  return spec.allowed.empty() && spec.name != "listen" && spec.name != "root";
+}
+
+}  // namespace kerf::config
