@@ -1,0 +1,299 @@
+// Tests of the answers to Allocate: the contract's worked responses and what surrounds them.
+#include "allocate/allocate.h"
+
+#include "edits/edits.h"
+#include "plan/sample_nodes.h"
+
+namespace kerf::allocate {
+namespace {
+
+using config::DeviceIdStrategy;
+using config::DeviceListStrategy;
+using edits::DeviceNode;
+using edits::Mount;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+namespace sample = plan::sample;
+
+using Ids = std::vector<std::string_view>;
+
+// GPU-a with minor 3 and GPU-b with minor 0: minors are not indices.
+inventory::SnapshotPtr two_gpus() {
+  std::vector<inventory::Gpu> gpus = {sample::gpu(0), sample::gpu(1)};
+  gpus[0].uuid = "GPU-a";
+  gpus[0].minor = 3;
+  gpus[1].uuid = "GPU-b";
+  gpus[1].minor = 0;
+  return sample::node(std::move(gpus));
+}
+
+Index index_of(const config::Config& config, inventory::SnapshotPtr snapshot = two_gpus()) {
+  return Index(sample::plan(std::move(snapshot), config), 0);
+}
+
+const Ids kWorkedRequest = {"GPU-a::1", "GPU-a::3", "GPU-b::0"};
+
+struct Row {
+  const char* name;
+  std::vector<DeviceListStrategy> strategies;
+  DeviceIdStrategy ids = DeviceIdStrategy::kUuid;
+  std::map<std::string, std::string> envs;
+  std::vector<Mount> mounts;
+};
+
+class WorkedResponses : public testing::TestWithParam<Row> {};
+
+Mount listed(const std::string& name) {
+  return {"/dev/null", "/var/run/nvidia-container-devices/" + name, false};
+}
+
+TEST_P(WorkedResponses, AreGivenExactly) {
+  config::Config config = sample::shared(4);
+  config.device_list_strategies = GetParam().strategies;
+  config.device_id_strategy = GetParam().ids;
+  HostFacts host;
+  host.imex_channels = {0};
+  const auto edits = allocate(index_of(config), kWorkedRequest, host).value();
+  EXPECT_EQ(edits.envs, GetParam().envs);
+  EXPECT_EQ(edits.mounts, GetParam().mounts);
+  EXPECT_THAT(edits.devices, IsEmpty());
+  EXPECT_THAT(edits.annotations, IsEmpty());
+  EXPECT_THAT(edits.cdi_devices, IsEmpty());
+}
+
+const char kFolder[] = "/var/run/nvidia-container-devices";
+
+INSTANTIATE_TEST_SUITE_P(
+    Allocate, WorkedResponses,
+    testing::Values(Row{"Envvar",
+                        {DeviceListStrategy::kEnvvar},
+                        DeviceIdStrategy::kUuid,
+                        {{"NVIDIA_VISIBLE_DEVICES", "GPU-a,GPU-b"}, {"NVIDIA_IMEX_CHANNELS", "0"}},
+                        {}},
+                    Row{"EnvvarByIndex",
+                        {DeviceListStrategy::kEnvvar},
+                        DeviceIdStrategy::kIndex,
+                        {{"NVIDIA_VISIBLE_DEVICES", "0,1"}, {"NVIDIA_IMEX_CHANNELS", "0"}},
+                        {}},
+                    Row{"VolumeMounts",
+                        {DeviceListStrategy::kVolumeMounts},
+                        DeviceIdStrategy::kUuid,
+                        {{"NVIDIA_VISIBLE_DEVICES", kFolder}},
+                        {listed("GPU-a"), listed("GPU-b"), listed("imex/0")}},
+                    Row{"VolumeMountsByIndex",
+                        {DeviceListStrategy::kVolumeMounts},
+                        DeviceIdStrategy::kIndex,
+                        {{"NVIDIA_VISIBLE_DEVICES", kFolder}},
+                        {listed("0"), listed("1"), listed("imex/0")}},
+                    Row{"BothWhereMountsOverwriteTheVariable",
+                        {DeviceListStrategy::kVolumeMounts, DeviceListStrategy::kEnvvar},
+                        DeviceIdStrategy::kUuid,
+                        {{"NVIDIA_VISIBLE_DEVICES", kFolder}, {"NVIDIA_IMEX_CHANNELS", "0"}},
+                        {listed("GPU-a"), listed("GPU-b"), listed("imex/0")}}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(Allocate, DefaultAnswerIsOneVariableAndNothingElse) {
+  const auto edits = allocate(index_of(sample::shared(10)), Ids{"GPU-b::9"}, {}).value();
+  EXPECT_EQ(edits, edits::env("NVIDIA_VISIBLE_DEVICES", "GPU-b"));
+}
+
+TEST(Allocate, ThreeSlicesForThreePodsAreOneGpu) {
+  const Index index = index_of(sample::shared(10), sample::gpus(1));
+  for (const char* replica : {"::0", "::4", "::9"}) {
+    const std::string id = sample::uuid(0) + replica;
+    const auto edits = allocate(index, Ids{id}, {}).value();
+    EXPECT_THAT(edits.envs, ElementsAre(Pair("NVIDIA_VISIBLE_DEVICES", sample::uuid(0))));
+  }
+}
+
+TEST(Allocate, NamesEachDeviceOnceInTheOrderAskedFor) {
+  const Index index = index_of({});
+  EXPECT_EQ(allocate(index, Ids{"GPU-b", "GPU-a", "GPU-b"}, {})->envs.begin()->second,
+            "GPU-b,GPU-a");
+}
+
+TEST(Allocate, NamesIndicesInNumericOrder) {
+  config::Config config;
+  config.device_id_strategy = DeviceIdStrategy::kIndex;
+  const Index index = index_of(config, sample::gpus(12));
+  const std::string ten = sample::uuid(10), two = sample::uuid(2);
+  EXPECT_EQ(allocate(index, Ids{ten, two, ten}, {})->envs.begin()->second, "2,10");
+}
+
+TEST(Allocate, EnablesFeaturesUnderEveryStrategy) {
+  config::Config config;
+  config.gdrcopy_enabled = config.gds_enabled = config.mofed_enabled = true;
+  for (auto strategy : {DeviceListStrategy::kEnvvar, DeviceListStrategy::kVolumeMounts}) {
+    config.device_list_strategies = {strategy};
+    const auto envs = allocate(index_of(config), Ids{"GPU-a"}, {})->envs;
+    EXPECT_EQ(envs.at("NVIDIA_GDRCOPY"), "enabled");
+    EXPECT_EQ(envs.at("NVIDIA_GDS"), "enabled");
+    EXPECT_EQ(envs.at("NVIDIA_MOFED"), "enabled");
+  }
+}
+
+TEST(Allocate, NoIdsGiveNoGpuEvenIfTheImageAsksForAll) {
+  config::Config config = sample::shared(2);
+  config.sharing.fail_requests_greater_than_one = true;
+  config.pass_device_specs = true;
+  for (auto strategy : {DeviceListStrategy::kEnvvar, DeviceListStrategy::kVolumeMounts}) {
+    config.device_list_strategies = {strategy};
+    HostFacts host;
+    host.nvidiactl = true;
+    EXPECT_EQ(allocate(index_of(config), {}, host).value(),
+              edits::env("NVIDIA_VISIBLE_DEVICES", ""));
+  }
+}
+
+// --- refusals -------------------------------------------------------------------------------
+
+TEST(Allocate, RefusesUnknownIdsWordForWord) {
+  const Index index = index_of(sample::shared(4));
+  for (const char* id :
+       {"GPU-c::0", "GPU-a", "GPU-a::4", "GPU-a::01", "GPU-a::", "", "GPU-a::1 "}) {
+    const auto answer = allocate(index, Ids{"GPU-a::1", id}, {});
+    ASSERT_FALSE(answer) << id;
+    EXPECT_EQ(answer.error().text(),
+              "invalid allocation request for \"nvidia.com/gpu\": invalid request: unknown "
+              "device: " +
+                  std::string(id));
+  }
+}
+
+struct LimitRow {
+  bool limited;
+  Ids ids;
+  bool accepted;
+};
+
+TEST(Allocate, LimitsRequestsForSharedResourcesToOneWhereConfigured) {
+  config::Config config = sample::shared(4);
+  for (const LimitRow& row :
+       {LimitRow{true, {"GPU-a::0"}, true}, LimitRow{true, {"GPU-a::0", "GPU-a::1"}, false},
+        LimitRow{true, {"GPU-a::0", "GPU-b::0"}, false},
+        LimitRow{true, {"GPU-a::0", "GPU-a::0"}, false},
+        LimitRow{false, {"GPU-a::0", "GPU-a::1"}, true},
+        LimitRow{false, {"GPU-a::0", "GPU-b::0"}, true}}) {
+    config.sharing.fail_requests_greater_than_one = row.limited;
+    const auto answer = allocate(index_of(config), row.ids, {});
+    ASSERT_EQ(answer.has_value(), row.accepted);
+    if (answer) continue;
+    EXPECT_EQ(answer.error().text(),
+              "invalid allocation request for \"nvidia.com/gpu\": invalid request: maximum request "
+              "size for shared resources is 1; found 2");
+  }
+}
+
+TEST(Allocate, DoesNotLimitWholeDevicesBesideSharedOnes) {
+  config::Config config = sample::shared(2);
+  config.sharing.resources[0].devices = config::FirstDevices{1};
+  config.sharing.fail_requests_greater_than_one = true;
+  std::vector<inventory::Gpu> gpus = {sample::gpu(0), sample::gpu(1), sample::gpu(2)};
+  const Index index = index_of(config, sample::node(gpus));
+  const std::string one = sample::uuid(1), two = sample::uuid(2), slice = sample::uuid(0) + "::0";
+  EXPECT_TRUE(allocate(index, Ids{one, two}, {}));
+  EXPECT_FALSE(allocate(index, Ids{slice, two}, {}));
+}
+
+// --- device nodes ---------------------------------------------------------------------------
+
+HostFacts everything() {
+  HostFacts host;
+  host.nvidiactl = host.uvm = host.uvm_tools = host.modeset = true;
+  return host;
+}
+
+std::vector<std::string> paths(const edits::Edits& edits) {
+  std::vector<std::string> paths;
+  for (const DeviceNode& node : edits.devices) paths.push_back(node.container_path);
+  return paths;
+}
+
+TEST(DeviceNodes, AreControlNodesThenGpusOnceEachByMinor) {
+  config::Config config = sample::shared(4);
+  config.pass_device_specs = true;
+  config.dev_root = "/run/nvidia/driver";
+  HostFacts host = everything();
+  host.imex_channels = {0};
+  const auto edits = allocate(index_of(config), kWorkedRequest, host).value();
+  EXPECT_THAT(paths(edits),
+              ElementsAre("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
+                          "/dev/nvidia-modeset", "/dev/nvidia3", "/dev/nvidia0",
+                          "/dev/nvidia-caps-imex-channels/channel0"));
+  for (const DeviceNode& node : edits.devices) {
+    EXPECT_EQ(node.host_path, "/run/nvidia/driver" + node.container_path);
+    EXPECT_EQ(node.permissions, "rw");
+  }
+}
+
+TEST(DeviceNodes, ThatDoNotExistAreNotPassed) {
+  config::Config config;
+  config.pass_device_specs = true;
+  HostFacts host;
+  host.nvidiactl = true;
+  const auto edits = allocate(index_of(config), Ids{"GPU-a"}, host).value();
+  EXPECT_EQ(edits.devices, (std::vector<DeviceNode>{{"/dev/nvidiactl", "/dev/nvidiactl", "rw"},
+                                                    {"/dev/nvidia3", "/dev/nvidia3", "rw"}}));
+}
+
+TEST(DeviceNodes, GoWithVolumeMounts) {
+  config::Config config;
+  config.pass_device_specs = true;
+  config.device_list_strategies = {DeviceListStrategy::kVolumeMounts};
+  const auto edits = allocate(index_of(config), Ids{"GPU-a"}, everything()).value();
+  EXPECT_EQ(edits.mounts, std::vector<Mount>{listed("GPU-a")});
+  EXPECT_EQ(edits.devices.size(), 5u);
+}
+
+TEST(DeviceNodes, OfMigDevicesAreTheParentAndTwoCapabilities) {
+  inventory::Gpu gpu = sample::mig_gpu(0, {"1g.10gb", "1g.10gb"});
+  gpu.minor = 5;
+  config::Config config = sample::shared(2, "nvidia.com/mig-1g.10gb");
+  config.mig_strategy = config::MigStrategy::kMixed;
+  config.pass_device_specs = true;
+  config.device_id_strategy = DeviceIdStrategy::kIndex;
+  const Index index = index_of(config, sample::node({gpu}));
+  const std::string first = sample::uuid(100, "MIG"), second = sample::uuid(101, "MIG");
+  const std::string a = second + "::0", b = second + "::1", c = first + "::1";
+  const auto edits = allocate(index, Ids{a, b, c}, {}).value();
+  EXPECT_EQ(edits.envs.at("NVIDIA_VISIBLE_DEVICES"), "0:0,0:1");
+  EXPECT_THAT(
+      paths(edits),
+      ElementsAre("/dev/nvidia5", "/dev/nvidia-caps/nvidia-cap10", "/dev/nvidia-caps/nvidia-cap11",
+                  "/dev/nvidia-caps/nvidia-cap12", "/dev/nvidia-caps/nvidia-cap13"));
+}
+
+TEST(DeviceNodes, AreRefusedWhereTheCapabilityIsUnknown) {
+  inventory::Gpu gpu = sample::mig_gpu(0, {"1g.10gb"});
+  gpu.mig_devices[0].compute_instance_minor.reset();
+  config::Config config;
+  config.mig_strategy = config::MigStrategy::kMixed;
+  config.pass_device_specs = true;
+  const std::string id = sample::uuid(100, "MIG");
+  const auto answer = allocate(index_of(config, sample::node({gpu})), Ids{id}, {});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().text(),
+            "invalid allocation request for \"nvidia.com/mig-1g.10gb\": invalid request: missing "
+            "MIG compute instance capability: gpu0/mig/gi7/ci0");
+}
+
+// --- index ----------------------------------------------------------------------------------
+
+TEST(Index, FindsEveryDeviceAndNothingElse) {
+  const plan::PlanPtr plan = sample::plan(sample::gpus(16), sample::shared(100));
+  const std::vector<IndexPtr> indexes = index_all(plan);
+  ASSERT_EQ(indexes.size(), 1u);
+  const auto& devices = plan->resources[0].devices;
+  for (std::uint32_t at = 0; at < devices.size(); ++at) {
+    EXPECT_EQ(indexes[0]->find(devices[at].id), at);
+    EXPECT_EQ(indexes[0]->group_of(at), at / 100);
+    EXPECT_EQ(indexes[0]->find(devices[at].id + "x"), std::nullopt);
+    EXPECT_EQ(indexes[0]->find(std::string_view(devices[at].id).substr(1)), std::nullopt);
+  }
+  EXPECT_EQ(indexes[0]->groups().size(), 16u);
+  EXPECT_EQ(indexes[0]->groups()[3].devices.size(), 100u);
+}
+
+}  // namespace
+}  // namespace kerf::allocate
