@@ -49,7 +49,8 @@ struct SharedResource {
   std::string name;                   // fully qualified: "nvidia.com/gpu"
   std::optional<std::string> rename;  // fully qualified; renameByDefault is already applied here
   DeviceSelector devices = AllDevices{};
-  unsigned replicas = 1;  // 2 and more (1 is accepted and means: not shared)
+  unsigned replicas = 1;  // 2 to kMaxReplicas; 1 is accepted and means: not shared
+  bool operator==(const SharedResource&) const = default;
 };
 
 struct Sharing {
