@@ -1,0 +1,61 @@
+// Keeps resources registered with the kubelet: at start, whenever the kubelet's socket is made anew
+// (a kubelet restart), and again after failures. Loop thread only; calls never block it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "kubelet/stats.h"
+
+namespace asio {
+class io_context;
+}
+
+namespace kerf::kubelet {
+
+class Registrar {
+ public:
+  struct Options {
+    std::string kubelet_socket;  // empty: never register
+    std::chrono::milliseconds deadline{5000};     // for one Register call
+    std::chrono::milliseconds retry_first{100};   // pause after a failure, doubled each time …
+    std::chrono::milliseconds retry_longest{5000};  // … up to this
+  };
+
+  struct State {
+    bool registered = false;           // the kubelet accepted us and its socket is still the same
+    std::int64_t since_ms = 0;         // wall clock, when it was accepted; 0: never
+    std::uint64_t attempts = 0;
+    std::optional<Error> last_error;   // of the last attempt, none after a success
+  };
+
+  // `changed(resource)` is called when a State changed.
+  Registrar(asio::io_context& loop, Options options, Stats& stats,
+            std::function<void(const std::string& resource)> changed);
+  ~Registrar();
+  Registrar(const Registrar&) = delete;
+  Registrar& operator=(const Registrar&) = delete;
+
+  // Registers `resource`, served on socket file `endpoint` (a name, not a path) beside the
+  // kubelet's socket, and keeps it registered. Once more for a resource that is there: registers
+  // again, after `pause`.
+  void add(const std::string& resource, const std::string& endpoint,
+           std::chrono::milliseconds pause = {});
+  // The API knows no unregistering: the kubelet notices that the streams end.
+  void remove(const std::string& resource);
+  // nullptr when unknown.
+  const State* find(const std::string& resource) const;
+  // Gives up calls in flight; nothing happens afterwards.
+  void stop();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace kerf::kubelet
