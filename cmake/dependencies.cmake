@@ -26,8 +26,10 @@ else()
   find_library(KERF_GRPC NAMES grpc_unsecure REQUIRED)
   find_library(KERF_GPR NAMES gpr REQUIRED)
   find_library(KERF_PROTOBUF NAMES protobuf REQUIRED)
+  # gRPC's headers lock mutexes of abseil's inline.
+  find_library(KERF_ABSL_SYNC NAMES absl_synchronization REQUIRED)
   target_link_libraries(kerf_grpc INTERFACE
-    ${KERF_GRPCPP} ${KERF_GRPC} ${KERF_GPR} ${KERF_PROTOBUF} Threads::Threads)
+    ${KERF_GRPCPP} ${KERF_GRPC} ${KERF_GPR} ${KERF_PROTOBUF} ${KERF_ABSL_SYNC} Threads::Threads)
 endif()
 
 # kerf_static_or_shared(<target> <library>): the .a in a release, the .so elsewhere.
