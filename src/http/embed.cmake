@@ -1,0 +1,15 @@
+# cmake -DOUT=... -DDIR=... -P embed.cmake: writes page.css and page.js as C++ strings. A raw string
+# literal has a length limit in some compilers, so each line becomes one.
+set(text "// Made by embed.cmake.\n#include \"http/page_assets.h\"\n\nnamespace kerf::http {\n")
+foreach(pair "kPageCss|page.css" "kPageJs|page.js")
+  string(REPLACE "|" ";" pair "${pair}")
+  list(GET pair 0 name)
+  list(GET pair 1 file)
+  file(READ ${DIR}/${file} content)
+  string(REPLACE "\\" "\\\\" content "${content}")
+  string(REPLACE "\"" "\\\"" content "${content}")
+  string(REPLACE "\n" "\\n\"\n    \"" content "${content}")
+  string(APPEND text "\nconst std::string_view ${name} =\n    \"${content}\";\n")
+endforeach()
+string(APPEND text "\n}  // namespace kerf::http\n")
+file(WRITE ${OUT} "${text}")
