@@ -12,9 +12,12 @@ namespace kerf::inventory {
 
 // Why a GPU or MIG device must not be given to new containers.
 struct Unhealthy {
-  std::string reason;  // machine word: "xid", "gpu_lost", "nvml_stuck", "query_failed", "ecc"
-  std::string detail;  // for people: "Xid 79 on GPU-…: GPU has fallen off the bus"
+  // Machine word: "xid", "gpu_lost", "nvml_stuck", "query_failed", "driver_failed", "ecc".
+  std::string reason;
+  std::string detail;         // for people: "Xid 79 on GPU-…: GPU has fallen off the bus"
   std::int64_t since_ms = 0;  // wall clock, milliseconds since the epoch
+
+  bool operator==(const Unhealthy&) const = default;
 };
 
 // A MIG device: one compute instance in a GPU instance. Source: NVML MIG queries.
@@ -29,7 +32,9 @@ struct MigDevice {
   unsigned compute_slices = 0;
   std::optional<unsigned> gpu_instance_minor;  // /dev/nvidia-caps/nvidia-cap<n>
   std::optional<unsigned> compute_instance_minor;
-  std::optional<Unhealthy> unhealthy;
+  std::optional<Unhealthy> unhealthy;  // its own or its GPU's; the GPU's need not be asked as well
+
+  bool operator==(const MigDevice&) const = default;
 };
 
 // A physical GPU as the driver sees it.
@@ -48,7 +53,10 @@ struct Gpu {
   bool mig_capable = false;
   bool mig_enabled = false;
   std::vector<MigDevice> mig_devices;
-  std::optional<Unhealthy> unhealthy;
+  std::optional<Unhealthy>
+      unhealthy;  // of the GPU as a whole; trouble of one MIG device is not here
+
+  bool operator==(const Gpu&) const = default;
 };
 
 // How two GPUs reach each other. Scores are the contract's: PCIe 10…60, plus 100 per NVLink.
@@ -58,6 +66,8 @@ struct Link {
   int pcie_score = 0;    // 0 when unknown
   unsigned nvlinks = 0;  // 0…18
   int score() const { return pcie_score + 100 * static_cast<int>(nvlinks); }
+
+  bool operator==(const Link&) const = default;
 };
 
 enum class DriverState {
@@ -73,6 +83,8 @@ struct Driver {
   int cuda_version = 0;  // 1000·major + 10·minor
   std::string library;   // path of the loaded libnvidia-ml
   std::string detail;    // why, when not ready
+
+  bool operator==(const Driver&) const = default;
 };
 
 // An immutable, numbered picture of the node. Readers share it; only the agent replaces it.
@@ -81,6 +93,8 @@ struct Snapshot {
   Driver driver;
   std::vector<Gpu> gpus;    // ordered by NVML index; a GPU whose queries failed stays, unhealthy
   std::vector<Link> links;  // every pair once; empty until read
+
+  bool operator==(const Snapshot&) const = default;
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

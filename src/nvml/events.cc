@@ -14,7 +14,7 @@ using Steady = std::chrono::steady_clock;
 
 // Corrected errors are left out: they wake the node up and change nothing.
 constexpr std::uint64_t kWanted =
-    abi::kEventXid | abi::kEventDoubleBitEcc | abi::kEventGpuUnavailable;
+    abi::kEventXid | abi::kEventDoubleBitEcc | abi::kEventGpuUnavailable | abi::kEventMigConfig;
 
 std::optional<unsigned> instance(std::uint32_t id) {
   return id == abi::kNoInstance ? std::nullopt : std::optional<unsigned>(id);
@@ -103,6 +103,9 @@ void EventPump::State::deliver(const Session& session, const RawEvent& raw,
       break;
     case abi::kEventGpuUnavailable:
       event.type = Event::Type::kUnavailable;
+      break;
+    case abi::kEventMigConfig:
+      event.type = Event::Type::kReconfigured;
       break;
     default:
       return;

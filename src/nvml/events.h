@@ -37,6 +37,7 @@ struct Event {
     kXid,           // `xid` says which
     kDoubleBitEcc,  // an uncorrectable memory error; an XID usually comes with it
     kUnavailable,   // the GPU says that it can no longer be used
+    kReconfigured,  // its MIG devices are being changed
   };
   Type type = Type::kXid;
   std::string uuid;  // the physical GPU; empty when the driver would not say which

@@ -41,6 +41,7 @@ struct Lane::State : std::enable_shared_from_this<State> {
   bool has_worker = false;  // a thread that is not hung
   unsigned threads = 0;     // all of them
   bool stopped = false;
+  std::function<void()> last;  // set by stop
   LaneStats counts;
 
   // Starts a thread when there is none to take the next call and one more may hang.
@@ -100,6 +101,14 @@ void Lane::State::work_loop() {
     current = run_one(lock, ticket);
   }
   if (current) has_worker = false;
+  if (stopped && last) {
+    std::function<void()> work = std::move(last);
+    last = nullptr;
+    lock.unlock();
+    work();
+    work = nullptr;
+    lock.lock();
+  }
   --threads;
   for_callers.notify_all();
 }
@@ -124,7 +133,7 @@ Status Lane::run(std::string_view subject, std::chrono::milliseconds limit,
   if (state.stopped) return fail(Kind::kGone, "the driver lane is stopped", ticket->subject);
   ++state.counts.calls;
   if (state.hangs(subject) || (!state.has_worker && state.hung.size() >= kMaxHung)) {
-    ++state.counts.timeouts;
+    ++state.counts.refused;
     return fail(Kind::kTimeout, "an earlier call into the driver still hangs", ticket->subject,
                 "see the kernel log; if it lasts, drain and reboot the node");
   }
@@ -152,15 +161,20 @@ Status Lane::run(std::string_view subject, std::chrono::milliseconds limit,
               ticket->subject, "see the kernel log; if it lasts, drain and reboot the node");
 }
 
-bool Lane::stop(std::chrono::milliseconds limit) {
+bool Lane::stop(std::chrono::milliseconds limit, std::function<void()> last) {
+  State& state = *state_;
   std::deque<TicketPtr> dropped;
-  std::unique_lock lock(state_->mutex);
-  state_->stopped = true;
-  dropped.swap(state_->queue);
-  state_->for_worker.notify_all();
-  state_->for_callers.notify_all();
-  return state_->for_callers.wait_until(lock, Steady::now() + limit,
-                                        [&] { return state_->threads == 0; });
+  std::unique_lock lock(state.mutex);
+  if (!state.stopped) {
+    state.last = std::move(last);
+    // A lane that was never used has no thread to run the last work on, and none is needed then.
+    state.stopped = true;
+    dropped.swap(state.queue);
+    state.for_worker.notify_all();
+    state.for_callers.notify_all();
+  }
+  return state.for_callers.wait_until(lock, Steady::now() + limit,
+                                      [&] { return state.threads == 0; });
 }
 
 LaneStats Lane::stats() const {

@@ -22,6 +22,7 @@ namespace kerf::nvml {
 struct LaneStats {
   std::uint64_t calls = 0;     // handed to the lane
   std::uint64_t timeouts = 0;  // not answered within their deadline
+  std::uint64_t refused = 0;   // not tried, because an earlier call still hangs
   std::uint64_t replaced = 0;  // threads started in place of a hung one
   unsigned hung = 0;           // calls inside the driver past their deadline, now
   double stuck_seconds = 0;    // age of the oldest of them
@@ -53,9 +54,11 @@ class Lane {
     return std::move(**box);
   }
 
-  // Refuses further calls, wakes all callers and waits up to `limit` for the threads to end. False
-  // when some are still inside the driver; they end by themselves when it lets them go.
-  bool stop(std::chrono::milliseconds limit);
+  // Refuses further calls, wakes all callers and waits up to `limit` for the threads to end. `last`
+  // is run on a thread of the lane as the last thing done there; when all of them hang, by the
+  // first that comes back. False when some are still inside the driver; they end by themselves when
+  // it lets them go. Only the first stop counts.
+  bool stop(std::chrono::milliseconds limit, std::function<void()> last = {});
 
   LaneStats stats() const;
   // Whether a call on this subject hangs now.

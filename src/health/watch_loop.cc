@@ -1,0 +1,425 @@
+#include "health/watch_loop.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "inventory/differ.h"
+
+namespace kerf::health {
+
+using inventory::DriverState;
+using inventory::Gpu;
+using inventory::GpuFault;
+using nvml::Event;
+using nvml::EventPump;
+
+namespace {
+
+constexpr std::chrono::milliseconds kMinPumpPause{1'000};
+constexpr std::chrono::milliseconds kMaxPumpPause{30'000};
+
+bool is_hang(const Error& error) { return error.kind == Kind::kTimeout && error.native == 0; }
+
+// The driver is not there, as opposed to being there and failing.
+bool is_absence(const Error& error) {
+  return error.kind == Kind::kNotFound || error.native == nvml::abi::kErrorDriverNotLoaded;
+}
+
+std::vector<std::string> uuids_of(const std::vector<Gpu>& gpus) {
+  std::vector<std::string> uuids;
+  for (const Gpu& gpu : gpus) uuids.push_back(gpu.uuid);
+  return uuids;
+}
+
+}  // namespace
+
+WatchLoop::WatchLoop(Parts parts) : parts_(std::move(parts)), tracker_(parts_.options.policy) {
+  for (const std::string& warning : parts_.options.policy.warnings()) {
+    log::warn("health", "health check setting", {{"detail", warning}});
+  }
+}
+
+void WatchLoop::run() {
+  while (!parts_.inbox->stopped()) {
+    step();
+    handle(parts_.inbox->take(next_wake()));
+  }
+  if (pump_) pump_->stop();
+}
+
+void WatchLoop::step() {
+  if (!up_ && Steady::now() >= due_) start_driver();
+  if (up_ && want_read_) read_all();
+  publish();
+  if (up_) read_links();
+  keep_pump();
+}
+
+WatchLoop::Steady::time_point WatchLoop::next_wake() const {
+  Steady::time_point wake = due_;
+  if (wants_pump() && (!pump_ || pump_refused_)) wake = std::min(wake, pump_not_before_);
+  return wake;
+}
+
+inventory::DriverAccess WatchLoop::access(std::chrono::milliseconds limit) const {
+  return {parts_.lane, parts_.slot, limit};
+}
+
+void WatchLoop::handle(Mail mail) {
+  if (mail.stop) return;
+  if (mail.events_dropped > 0) {
+    parts_.published.update(
+        [&](WatcherStats& stats) { stats.events_dropped += mail.events_dropped; });
+  }
+  on_events(mail.events);
+  for (const std::string& uuid : mail.clears) tracker_.clear(uuid);
+  if (mail.watching && mail.watching->first == pump_number_) on_watching(mail.watching->second);
+  if (mail.pump_ended && mail.pump_ended->first == pump_number_) {
+    on_pump_ended(mail.pump_ended->second);
+  }
+  if (mail.refresh) forget_unlisted();
+  if (mail.refresh || mail.lane_returned) {
+    want_read_ = true;
+    due_ = Steady::now();
+  } else if (up_ && Steady::now() >= due_) {
+    look();
+  }
+}
+
+void WatchLoop::on_watching(const std::vector<EventPump::Sink::Refusal>& refusals) {
+  std::vector<Tracker::Unwatched> refused;
+  for (const auto& refusal : refusals) {
+    if (refusal.error.kind == Kind::kUnsupported) {
+      warn_once({refusal.uuid + " reports no events; its XIDs go unseen"});
+    } else {
+      refused.push_back({refusal.uuid, refusal.error.text()});
+    }
+  }
+  pump_refused_ = !refused.empty();
+  if (pump_refused_) pump_not_before_ = Steady::now() + kMaxPumpPause;
+  tracker_.on_watching(refused, now_ms());
+}
+
+// The driver ended the watch: a GPU was lost, or more. A reading tells which; the watch goes on
+// without those GPUs, later and later if it keeps ending.
+void WatchLoop::on_pump_ended(const Error& error) {
+  log::debug("health", "the event watch ended", {{"err", error.text()}});
+  bool lasted = Steady::now() - pump_started_ > kMaxPumpPause;
+  pump_pause_ = lasted ? kMinPumpPause : std::clamp(pump_pause_ * 2, kMinPumpPause, kMaxPumpPause);
+  pump_not_before_ = Steady::now() + pump_pause_;
+  retire_pump();
+  want_read_ = true;
+}
+
+void WatchLoop::forget_unlisted() {
+  for (const GpuFault& fault : faults_) {
+    if (fault.cause != GpuFault::Cause::kUnlisted) continue;
+    std::erase_if(gpus_, [&](const Gpu& gpu) { return gpu.uuid == fault.uuid; });
+  }
+}
+
+void WatchLoop::on_events(const std::vector<Event>& events) {
+  for (const Event& event : events) {
+    parts_.published.update([](WatcherStats& stats) { ++stats.events; });
+    switch (event.type) {
+      case Event::Type::kXid:
+        count_xid(event);
+        tracker_.on_xid({event.uuid, event.xid, event.gpu_instance, event.compute_instance},
+                        now_ms());
+        // These leave a GPU that no longer answers, or not as before.
+        if (event.xid == 79) want_read_ = true;
+        break;
+      case Event::Type::kUnavailable:
+      case Event::Type::kReconfigured:
+        want_read_ = true;
+        break;
+      case Event::Type::kDoubleBitEcc:
+        log::warn("health", "uncorrectable memory error", {{"gpu", event.uuid}});
+        break;
+    }
+  }
+}
+
+void WatchLoop::count_xid(const Event& event) {
+  constexpr std::size_t kMaxRows = 1024;
+  bool ignored = tracker_.policy().ignores(event.xid);
+  std::int64_t now = now_ms();
+  bool first = false;
+  parts_.published.update([&](WatcherStats& stats) {
+    auto row = std::find_if(stats.xids.begin(), stats.xids.end(), [&](const XidCount& count) {
+      return count.gpu == event.uuid && count.xid == event.xid;
+    });
+    if (row == stats.xids.end()) {
+      if (stats.xids.size() >= kMaxRows) return;
+      row = stats.xids.insert(row, {event.uuid, event.xid, 0, 0, ignored});
+      first = true;
+    }
+    ++row->count;
+    row->last_ms = now;
+  });
+  // A GPU that repeats itself is counted; its first word is logged.
+  if (!first) return;
+  log::write(ignored ? log::Level::kInfo : log::Level::kWarn, "health", "the driver reports an XID",
+             {{"gpu", event.uuid}, {"xid", event.xid}, {"ignored", ignored}});
+}
+
+void WatchLoop::look() {
+  due_ = Steady::now() + parts_.options.probe;
+  check_pump();
+  if (!faults_.empty() || driver_.state == DriverState::kStuck) {
+    want_read_ = true;
+    return;
+  }
+  auto different = inventory::looks_different(access(parts_.options.call_deadline), listed_);
+  if (!different) {
+    driver_trouble(different.error());
+  } else if (*different) {
+    want_read_ = true;
+  }
+}
+
+void WatchLoop::start_driver() {
+  due_ = Steady::now() + parts_.options.retry;
+  if (retired_pump_blocks()) {
+    due_ = std::min(due_, Steady::now() + std::chrono::milliseconds(100));
+    return;
+  }
+  auto driver = inventory::start_driver(access(parts_.options.init_deadline),
+                                        parts_.options.library_candidates, parts_.counters);
+  if (!driver) return start_failed(driver.error());
+  parts_.published.update([](WatcherStats& stats) { ++stats.driver_starts; });
+  bool reloaded = seen_gone_ || driver->version != driver_.version;
+  tracker_.on_driver_restarted(reloaded);
+  if (reloaded) {
+    gpus_.clear();
+    links_of_.clear();
+  }
+  driver_ = std::move(*driver);
+  log::info("health", "driver started",
+            {{"version", driver_.version}, {"library", driver_.library}});
+  up_ = true;
+  was_up_ = true;
+  seen_gone_ = false;
+  want_read_ = true;
+}
+
+void WatchLoop::start_failed(const Error& error) {
+  if (parts_.inbox->stopped()) return;
+  parts_.published.update([](WatcherStats& stats) { ++stats.driver_start_failures; });
+  inventory::Driver before = driver_;
+  if (!is_hang(error)) {
+    seen_gone_ = true;
+    driver_.state = was_up_ || !is_absence(error) ? DriverState::kFailed : DriverState::kAbsent;
+    driver_.detail = error.text();
+  } else if (driver_.state != DriverState::kStuck) {
+    driver_.state = DriverState::kStuck;
+    driver_.detail = error.text();
+  }
+  if (driver_.state == DriverState::kStuck) {
+    tracker_.on_driver_stuck(driver_.detail, now_ms());
+  } else if (was_up_) {
+    tracker_.on_driver_failed(driver_.detail, now_ms());
+  }
+  if (driver_ != before) log::warn("health", "the driver cannot be started", error);
+}
+
+void WatchLoop::driver_trouble(const Error& error) {
+  if (parts_.inbox->stopped()) return;
+  due_ = Steady::now() + parts_.options.probe;
+  inventory::Driver before = driver_;
+  if (is_hang(error)) {
+    if (driver_.state != DriverState::kStuck) driver_.detail = error.text();
+    driver_.state = DriverState::kStuck;
+    tracker_.on_driver_stuck(driver_.detail, now_ms());
+  } else {
+    driver_.detail = error.text();
+    driver_.state = DriverState::kFailed;
+    tracker_.on_driver_failed(driver_.detail, now_ms());
+    seen_gone_ = seen_gone_ || nvml::is_driver_failure(error.native);
+    drop_session();
+  }
+  if (driver_ != before) log::warn("health", "the driver does not answer", error);
+}
+
+void WatchLoop::drop_session() {
+  retire_pump();
+  up_ = false;
+  want_read_ = false;
+  static_cast<void>(
+      parts_.lane.call("driver", parts_.options.call_deadline, [slot = parts_.slot]() -> Status {
+        slot->clear();
+        return {};
+      }));
+  due_ = Steady::now();  // the first new attempt follows at once
+}
+
+void WatchLoop::read_all() {
+  want_read_ = false;
+  due_ = Steady::now() + parts_.options.probe;
+  auto how = access(parts_.options.call_deadline);
+  auto reading = inventory::read_gpus(how, parts_.options.roots, gpus_);
+  if (!reading && !is_hang(reading.error()) && !nvml::is_driver_failure(reading.error().native)) {
+    reading = inventory::read_gpus(how, parts_.options.roots, gpus_);
+  }
+  if (parts_.inbox->stopped()) return;
+  if (!reading) return driver_trouble(reading.error());
+  take_reading(std::move(*reading));
+}
+
+void WatchLoop::take_reading(inventory::Reading reading) {
+  parts_.published.update([](WatcherStats& stats) { ++stats.readings; });
+  warn_once(reading.warnings);
+  tracker_.on_reading(reading, now_ms());
+  auto stuck = std::count_if(reading.faults.begin(), reading.faults.end(), [](const auto& fault) {
+    return fault.cause == GpuFault::Cause::kStuck;
+  });
+  bool all_stuck = stuck > 0 && static_cast<std::size_t>(stuck) == reading.gpus.size();
+  driver_.state = all_stuck ? DriverState::kStuck : DriverState::kReady;
+  driver_.detail = all_stuck ? reading.faults.front().detail : "";
+  faults_ = std::move(reading.faults);
+  listed_ = reading.listed;
+  gpus_ = std::move(reading.gpus);
+}
+
+void WatchLoop::read_links() {
+  std::vector<std::string> uuids = uuids_of(gpus_);
+  if (uuids == links_of_ || !faults_.empty() || driver_.state != DriverState::kReady) return;
+  links_.clear();
+  links_of_ = uuids;  // a failure is not repeated until the GPUs change
+  if (uuids.size() < 2) return;
+  auto reading = inventory::read_links(access(parts_.options.call_deadline), gpus_);
+  if (!reading) {
+    if (!parts_.inbox->stopped()) log::warn("health", "links cannot be read", reading.error());
+    return;
+  }
+  warn_once(reading->warnings);
+  links_ = std::move(reading->links);
+  publish();
+}
+
+// GPUs in trouble are not watched: asking the driver for them could hang or end the watch.
+std::vector<std::string> WatchLoop::watchable() const {
+  std::vector<std::string> uuids;
+  for (const Gpu& gpu : gpus_) {
+    bool faulty = std::any_of(faults_.begin(), faults_.end(),
+                              [&](const GpuFault& fault) { return fault.uuid == gpu.uuid; });
+    if (!faulty) uuids.push_back(gpu.uuid);
+  }
+  return uuids;
+}
+
+bool WatchLoop::wants_pump() const {
+  return up_ && tracker_.policy().watches() && driver_.state == DriverState::kReady &&
+         !watchable().empty();
+}
+
+void WatchLoop::keep_pump() {
+  if (!wants_pump()) return;
+  std::vector<std::string> uuids = watchable();
+  bool due = Steady::now() >= pump_not_before_;
+  if (pump_ && uuids == pump_uuids_ && !(pump_refused_ && due)) return;
+  if (!pump_ && !due) return;
+  retire_pump();
+  start_pump(std::move(uuids));
+}
+
+// A driver that does not come back from a wait, long after its time, is waited for by one more
+// thread and not by any number.
+void WatchLoop::check_pump() {
+  std::chrono::milliseconds late = pump_ ? pump_->overdue() : std::chrono::milliseconds(0);
+  if (retired_) late = std::max(late, retired_->overdue());
+  parts_.published.update([&](WatcherStats& stats) {
+    stats.events_overdue_seconds = std::chrono::duration<double>(late).count();
+  });
+  if (!pump_ || pump_->overdue() == std::chrono::milliseconds(0)) return;
+  if (retired_ && !retired_->wait_ended(std::chrono::milliseconds(0))) return;
+  log::warn("health", "the driver does not return from waiting for events");
+  retire_pump();
+}
+
+void WatchLoop::start_pump(std::vector<std::string> uuids) {
+  std::uint64_t number = ++pump_number_;
+  pump_uuids_ = uuids;
+  pump_started_ = Steady::now();
+  pump_refused_ = false;
+  EventPump::Sink sink;
+  sink.on_event = [inbox = parts_.inbox](Event event) { inbox->put_event(std::move(event)); };
+  sink.on_watching = [inbox = parts_.inbox, number](auto refusals) {
+    inbox->put([&](Mail& mail) { mail.watching.emplace(number, std::move(refusals)); });
+  };
+  sink.on_end = [inbox = parts_.inbox, number](Error error) {
+    inbox->put([&](Mail& mail) { mail.pump_ended.emplace(number, std::move(error)); });
+  };
+  auto pump =
+      EventPump::start(parts_.slot, std::move(uuids), std::move(sink), parts_.options.event_wait);
+  if (pump) {
+    pump_ = std::move(*pump);
+  } else {
+    pump_not_before_ = Steady::now() + kMaxPumpPause;
+    log::error("health", "events are not watched", pump.error());
+  }
+}
+
+void WatchLoop::retire_pump() {
+  if (!pump_) return;
+  pump_->stop();
+  retired_ = std::move(pump_);
+  retired_until_ = Steady::now() + parts_.options.event_wait + std::chrono::seconds(1);
+}
+
+// A new session must not be opened on top of the old one, which the old pump holds until it wakes
+// up: the library counts initialisations and would not look at the driver again.
+bool WatchLoop::retired_pump_blocks() {
+  if (!retired_) return false;
+  if (!retired_->wait_ended(std::chrono::milliseconds(0)) && Steady::now() < retired_until_) {
+    return true;
+  }
+  retired_.reset();
+  return false;
+}
+
+void WatchLoop::publish() {
+  if (!published_ && driver_.detail.empty() && !up_) return;  // nothing is known yet
+  inventory::Snapshot next;
+  next.driver = driver_;
+  next.gpus = gpus_;
+  if (links_of_ == uuids_of(gpus_)) next.links = links_;
+  next = tracker_.apply(std::move(next));
+  inventory::SnapshotPtr before = parts_.published.snapshot();
+  if (published_ && inventory::same_content(next, *before)) return;
+  log_changes(*before, next);
+  next.generation = before->generation + 1;
+  published_ = true;
+  auto snapshot = std::make_shared<const inventory::Snapshot>(std::move(next));
+  parts_.published.set_snapshot(snapshot);
+  parts_.publish(std::move(snapshot));
+}
+
+void WatchLoop::log_changes(const inventory::Snapshot& before,
+                            const inventory::Snapshot& after) const {
+  if (!published_) {
+    log::info("health", "GPUs read",
+              {{"gpus", after.gpus.size()}, {"driver", inventory::to_string(after.driver.state)}});
+    return;
+  }
+  for (const inventory::Change& change : inventory::diff(before, after)) {
+    bool bad = change.what == inventory::Change::What::kUnhealthy;
+    if (change.what == inventory::Change::What::kLinks) continue;
+    log::write(bad ? log::Level::kWarn : log::Level::kInfo, "health", "inventory changed",
+               {{"change", inventory::to_string(change.what)},
+                {"subject", change.subject},
+                {"detail", change.text}});
+  }
+}
+
+void WatchLoop::warn_once(const std::vector<std::string>& warnings) {
+  constexpr std::size_t kMaxRemembered = 1024;
+  if (warned_.size() > kMaxRemembered) warned_.clear();
+  for (const std::string& warning : warnings) {
+    if (warned_.insert(warning).second) {
+      log::warn("health", "while reading the GPUs", {{"detail", warning}});
+    }
+  }
+}
+
+}  // namespace kerf::health
