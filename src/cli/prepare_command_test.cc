@@ -1,5 +1,6 @@
 #include "cli/prepare_command.h"
 
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
@@ -116,6 +117,29 @@ TEST_F(Prepare, WithoutItAnotherUserCanNeitherMakeASocketNorConnect) {
   EXPECT_EQ(as_user(kNobody, [&] { return bool(listen_at(directory_.file("nvidia-gpu.sock"))); }),
             EACCES);
   EXPECT_EQ(as_user(kNobody, [&] { return connects(directory_.file("kubelet.sock")); }), EACCES);
+}
+
+// Why watching is needed: the umask comes off a new socket's mode, and so off its mask, first.
+TEST_F(Prepare, WithADefaultAclAloneTheUserStillCannotConnectToANewSocket) {
+  const std::vector<std::array<std::uint32_t, 3>> entries = {
+      // tag, permissions, id
+      {0x01, 7, 0xffffffff}, {0x02, 7, kNobody},    {0x04, 5, 0xffffffff},
+      {0x10, 7, 0xffffffff}, {0x20, 0, 0xffffffff},
+  };
+  std::string acl("\2\0\0\0", 4);
+  for (const auto& [tag, permissions, id] : entries) {
+    const std::array<std::uint16_t, 2> head{static_cast<std::uint16_t>(tag),
+                                            static_cast<std::uint16_t>(permissions)};
+    acl.append(reinterpret_cast<const char*>(head.data()), sizeof head);
+    acl.append(reinterpret_cast<const char*>(&id), sizeof id);
+  }
+  for (const char* which : {"system.posix_acl_access", "system.posix_acl_default"}) {
+    ASSERT_EQ(setxattr(directory_.path().c_str(), which, acl.data(), acl.size(), 0), 0);
+  }
+  const Fd kubelet = listen_at(directory_.file("kubelet.sock"));
+  EXPECT_EQ(as_user(kNobody, [&] { return connects(directory_.file("kubelet.sock")); }), EACCES);
+  prepare();
+  EXPECT_EQ(as_user(kNobody, [&] { return connects(directory_.file("kubelet.sock")); }), 0);
 }
 
 TEST_F(Prepare, LetsTheUserMakeASocketAndConnectToTheKubelet) {
