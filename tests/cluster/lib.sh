@@ -5,8 +5,8 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 
-# Where everything of one cluster lives: certificates, etcd, containerd, kubelet, logs. One cluster
-# per work directory; `down` removes the whole of it.
+# Where everything of the cluster lives: certificates, etcd, containerd, kubelet, logs. `down` removes
+# the whole of it.
 work=${KERF_CLUSTER_WORK:-${TMPDIR:-/tmp}/kerf-cluster}
 
 # Names and addresses inside the node's own network namespace; nothing of them exists outside it.
@@ -15,7 +15,7 @@ node_name=kerf-node
 node_ip=10.88.0.1
 # shellcheck disable=SC2034
 service_ip=10.96.0.1
-# A cgroup of our own in every hierarchy, so that removing it is safe.
+# A cgroup of our own in every hierarchy, so that removing it is safe. One cluster a machine.
 cgroup_name=kerf-cluster
 
 say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
@@ -53,14 +53,20 @@ install_packages() {
 
 need_root() { [[ $(id -u) -eq 0 ]] || die "must run as root (containers, mounts, namespaces)"; }
 
-# The pid of the node's first process, or nothing when the node is not up. The start time recorded
-# beside it guards against a pid that was given to somebody else since.
-node_pid() {
+# The node's launcher (`unshare`) wrote its pid and start time before it made the node, so that a
+# node is found however early its bring-up was broken off; the start time guards against a pid that
+# was given to somebody else since.
+launcher_pid() {
   local pid start
-  [[ -r $work/node.pid ]] || return 1
-  read -r pid start <"$work/node.pid" || return 1
-  [[ $(proc_start "$pid") == "$start" ]] || return 1
+  [[ -r $work/launcher.pid ]] || return 1
+  read -r pid start <"$work/launcher.pid" || return 1
+  [[ -n $start && $(proc_start "$pid") == "$start" ]] || return 1
   echo "$pid"
+}
+# The pid of the node's first process; fails when the node is not up.
+node_pid() {
+  local launcher
+  launcher=$(launcher_pid) && pgrep -P "$launcher"
 }
 proc_start() { awk '{sub(/^.*\) /, ""); print $20}' "/proc/$1/stat" 2>/dev/null; }
 
