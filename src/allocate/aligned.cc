@@ -84,8 +84,9 @@ class Partitions {
   // the smaller set after all full ones with the same beginning: the first of equals is kept.
   void grow(Mask rest, std::size_t lacking, Mask set, std::size_t last, int set_score) {
     if (is_full(set)) return consider(rest, set, set_score);
-    const Mask above = rest & ~(bit(last + 1) - 1);
-    for (Mask more = above; more != 0; more &= more - 1) {
+    const std::size_t wanted = size_ - static_cast<std::size_t>(std::popcount(set));
+    for (Mask more = rest & ~(bit(last + 1) - 1); more != 0; more &= more - 1) {
+      if (static_cast<std::size_t>(std::popcount(more)) + lacking < wanted) break;
       const auto gpu = static_cast<std::size_t>(std::countr_zero(more));
       grow(rest, lacking, set | bit(gpu), gpu, set_score + gain(set, gpu));
     }

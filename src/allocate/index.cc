@@ -1,39 +1,47 @@
-// Building the index. Replica ids share their first forty characters, so that the hash has to see
-// all of an id; it takes eight bytes at a time.
+// Building and reading the index.
 #include "allocate/index.h"
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
-#include <unordered_map>
+#include <string>
 #include <utility>
 
 namespace kerf::allocate {
 namespace {
 
-std::uint64_t load(const char* from, std::size_t bytes) {
+std::uint64_t load(const char* from) {
   std::uint64_t word = 0;
-  std::memcpy(&word, from, bytes);
+  std::memcpy(&word, from, sizeof word);
   return word;
 }
 
-// Multiply and fold, the step common to the fast hashes of today; not meant against an attacker,
-// the kubelet being the only caller.
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+// Of the last sixteen characters alone: that is where UUIDs differ. Ids that differ only before are
+// told apart by comparison. Multiply and fold, as the fast hashes of today do; not meant against
+// an attacker, the kubelet being the only caller.
+std::uint32_t hash_of(std::string_view text) {
+  constexpr std::size_t kSeen = 16;
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15u;
+  char padded[kSeen] = {};
+  if (text.size() < kSeen) {
+    text.copy(padded, kSeen);
+    text = std::string_view(padded, kSeen);
+  }
+  const char* last = text.data() + text.size() - kSeen;
   __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  const Wide product = static_cast<Wide>(load(last) ^ kOdd) * (load(last + 8) ^ ~kOdd);
+  return static_cast<std::uint32_t>((product >> 96) ^ (product >> 32));
 }
 
-std::uint32_t hash_of(std::string_view id) {
-  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15u;
-  std::uint64_t state = id.size() * kOdd;
-  while (id.size() > 8) {
-    state = mix(state ^ load(id.data(), 8), kOdd);
-    id.remove_prefix(8);
-  }
-  state = mix(state ^ load(id.data(), id.size()), kOdd);
-  return static_cast<std::uint32_t>(state ^ (state >> 32));
+// The number if it is written as a replica number is: digits without a leading zero.
+std::optional<std::uint32_t> replica_number(std::string_view text) {
+  if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+  std::uint32_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return number;
 }
 
 }  // namespace
@@ -43,35 +51,71 @@ Index::Index(plan::PlanPtr plan, std::size_t resource)
   const std::vector<plan::Device>& devices = this->resource().devices;
   slots_.resize(std::bit_ceil(std::max<std::size_t>(2 * devices.size(), 2)));
   group_of_.reserve(devices.size());
-  std::unordered_map<std::string_view, std::uint32_t> group_by_id;
-  for (std::uint32_t at = 0; at < devices.size(); ++at) {
-    const plan::Device& device = devices[at];
-    const std::uint32_t hash = hash_of(device.id);
-    std::size_t slot = hash & (slots_.size() - 1);
-    while (slots_[slot].device != kFree) slot = (slot + 1) & (slots_.size() - 1);
-    slots_[slot] = {hash, at};
+  for (std::uint32_t at = 0; at < devices.size(); ++at) add_device(at);
+}
 
-    const auto next = static_cast<std::uint32_t>(groups_.size());
-    auto [group, fresh] = group_by_id.emplace(device.physical_id, next);
-    if (fresh) groups_.push_back({device.gpu, {}});
-    groups_[group->second].devices.push_back(at);
-    group_of_.push_back(group->second);
+void Index::add_device(std::uint32_t at) {
+  const plan::Device& device = resource().devices[at];
+  std::uint32_t group = group_named(device.physical_id, hash_of(device.physical_id));
+  if (group == kNone) group = add_group(device);
+  groups_[group].devices.push_back(at);
+  group_of_.push_back(group);
+  whole_gpus_only_ = whole_gpus_only_ && !device.mig;
+  gpu_count_ = std::max<std::size_t>(gpu_count_, device.gpu + std::size_t{1});
 
-    whole_gpus_only_ = whole_gpus_only_ && !device.mig;
-    gpu_count_ = std::max<std::size_t>(gpu_count_, device.gpu + std::size_t{1});
+  Members& members = members_[group];
+  if (!device.replica) {
+    if (device.id == device.physical_id) members.whole = at;
+    return;
   }
+  // Replicas are numbered without gaps, so that a number beyond all devices is none of ours.
+  const std::uint32_t replica = *device.replica;
+  const bool spelled = device.id == device.physical_id + "::" + std::to_string(replica);
+  if (!spelled || replica >= resource().devices.size()) return;
+  if (members.by_replica.size() <= replica) members.by_replica.resize(replica + 1, kNone);
+  members.by_replica[replica] = at;
+}
+
+std::uint32_t Index::add_group(const plan::Device& device) {
+  const std::uint32_t hash = hash_of(device.physical_id);
+  std::size_t slot = hash & (slots_.size() - 1);
+  while (slots_[slot].group != kNone) slot = (slot + 1) & (slots_.size() - 1);
+  const auto group = static_cast<std::uint32_t>(groups_.size());
+  slots_[slot] = {hash, group};
+  groups_.push_back({device.gpu, {}});
+  members_.push_back({device.physical_id, kNone, {}});
+  return group;
+}
+
+std::uint32_t Index::group_named(std::string_view physical_id, std::uint32_t hash) const {
+  for (std::size_t slot = hash & (slots_.size() - 1); slots_[slot].group != kNone;
+       slot = (slot + 1) & (slots_.size() - 1)) {
+    const Slot& candidate = slots_[slot];
+    if (candidate.hash == hash && members_[candidate.group].physical_id == physical_id) {
+      return candidate.group;
+    }
+  }
+  return kNone;
 }
 
 std::optional<std::uint32_t> Index::find(std::string_view id) const {
-  const std::vector<plan::Device>& devices = resource().devices;
-  const std::uint32_t hash = hash_of(id);
-  for (std::size_t slot = hash & (slots_.size() - 1); slots_[slot].device != kFree;
-       slot = (slot + 1) & (slots_.size() - 1)) {
-    if (slots_[slot].hash == hash && devices[slots_[slot].device].id == id) {
-      return slots_[slot].device;
-    }
+  // The number is short and a physical id holds no "::", so that looking from the end is the same.
+  std::size_t colons = id.rfind(':');
+  if (colons != std::string_view::npos) {
+    colons = colons > 0 && id[colons - 1] == ':' ? colons - 1 : std::string_view::npos;
   }
-  return std::nullopt;
+  const std::string_view physical_id = id.substr(0, colons);
+  const std::uint32_t group = group_named(physical_id, hash_of(physical_id));
+  if (group == kNone) return std::nullopt;
+  const Members& members = members_[group];
+  std::uint32_t device = members.whole;
+  if (colons != std::string_view::npos) {
+    const auto replica = replica_number(id.substr(colons + 2));
+    if (!replica || *replica >= members.by_replica.size()) return std::nullopt;
+    device = members.by_replica[*replica];
+  }
+  if (device == kNone) return std::nullopt;
+  return device;
 }
 
 std::vector<IndexPtr> index_all(const plan::PlanPtr& plan) {

@@ -1,6 +1,10 @@
 // Looking up device ids of one resource without scanning: built once per plan and resource, then
 // read by every Allocate and GetPreferredAllocation. Pure; immutable once built, so any number of
 // threads may read it.
+//
+// An id is looked up by its physical id and its replica number, so that a list of a thousand ids
+// touches a table of sixteen GPUs and not a thousand strings. Ids are those that plan/types.h
+// promises; a device with any other would not be found.
 #pragma once
 
 #include <cstddef>
@@ -43,16 +47,27 @@ class Index {
   std::size_t gpu_count() const { return gpu_count_; }
 
  private:
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
   struct Slot {
     std::uint32_t hash = 0;
-    std::uint32_t device = kFree;
+    std::uint32_t group = kNone;
   };
-  static constexpr std::uint32_t kFree = ~std::uint32_t{0};
+  // The devices of a group by the two spellings of their ids.
+  struct Members {
+    std::string_view physical_id;
+    std::uint32_t whole = kNone;            // "<physical_id>"
+    std::vector<std::uint32_t> by_replica;  // "<physical_id>::<n>"
+  };
+
+  std::uint32_t group_named(std::string_view physical_id, std::uint32_t hash) const;
+  std::uint32_t add_group(const plan::Device& device);
+  void add_device(std::uint32_t at);
 
   plan::PlanPtr plan_;
   std::size_t resource_;
-  std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
+  std::vector<Slot> slots_;  // by physical id; open addressing, a power of two, at most half full
   std::vector<Group> groups_;
+  std::vector<Members> members_;         // by group
   std::vector<std::uint32_t> group_of_;  // by device
   bool whole_gpus_only_ = true;
   std::size_t gpu_count_ = 0;

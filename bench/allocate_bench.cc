@@ -1,0 +1,104 @@
+// What the pure part of each call to the plugin costs, without gRPC. `bench/run` sets the figures
+// beside a bare echo.
+#include <algorithm>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "allocate/aligned.h"
+#include "allocate/allocate.h"
+#include "allocate/preferred.h"
+#include "plan/sample_nodes.h"
+
+#include <benchmark/benchmark.h>
+
+namespace kerf::allocate {
+namespace {
+
+namespace sample = plan::sample;
+
+// Ids of one resource in the random order in which the kubelet sends them.
+struct Node {
+  Node(unsigned gpus, unsigned replicas, const config::Config& config)
+      : index(sample::plan(sample::gpus(gpus), config), 0),
+        ids(sample::ids(index.resource())),
+        views(ids.begin(), ids.end()) {
+    std::shuffle(views.begin(), views.end(), std::mt19937(replicas));
+  }
+  Node(unsigned gpus, unsigned replicas) : Node(gpus, replicas, sample::shared(replicas)) {}
+
+  Index index;
+  std::vector<std::string> ids;
+  std::vector<std::string_view> views;
+};
+
+void allocate_one(benchmark::State& state) {
+  const auto gpus = static_cast<unsigned>(state.range(0));
+  const auto replicas = static_cast<unsigned>(state.range(1));
+  const Node node(gpus, replicas);
+  std::size_t next = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(allocate(node.index, {&node.views[next], 1}, {}));
+    next = (next + 1) % node.views.size();
+  }
+}
+BENCHMARK(allocate_one)->Args({8, 10})->Args({16, 100});
+
+void allocate_with_nodes_and_mounts(benchmark::State& state) {
+  config::Config config = sample::shared(10);
+  config.pass_device_specs = true;
+  config.device_list_strategies = {config::DeviceListStrategy::kVolumeMounts};
+  const Node node(8, 10, config);
+  const HostFacts host{true, true, true, true, {}};
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(allocate(node.index, {node.views.data(), 1}, host));
+  }
+}
+BENCHMARK(allocate_with_nodes_and_mounts);
+
+// GPUs, replicas, size.
+void preferred_replicas(benchmark::State& state) {
+  const Node node(static_cast<unsigned>(state.range(0)), static_cast<unsigned>(state.range(1)));
+  const auto size = static_cast<std::int32_t>(state.range(2));
+  for (auto _ : state) benchmark::DoNotOptimize(preferred(node.index, node.views, {}, size));
+}
+BENCHMARK(preferred_replicas)->Args({8, 10, 2})->Args({16, 100, 8});
+
+// GPUs, size: all pairs with random scores.
+void preferred_whole_gpus(benchmark::State& state) {
+  Scores scores;
+  scores.count = static_cast<std::size_t>(state.range(0));
+  scores.pairs.resize(scores.count * scores.count);
+  std::mt19937 random(1);
+  for (std::size_t a = 0; a < scores.count; ++a) {
+    for (std::size_t b = a + 1; b < scores.count; ++b) {
+      scores.pairs[a * scores.count + b] = scores.pairs[b * scores.count + a] =
+          static_cast<int>(random() % 600);
+    }
+  }
+  const auto size = static_cast<std::size_t>(state.range(1));
+  for (auto _ : state) benchmark::DoNotOptimize(choose_aligned(scores, {}, size));
+}
+BENCHMARK(preferred_whole_gpus)
+    ->Args({8, 2})
+    ->Args({8, 4})
+    ->Args({16, 2})
+    ->Args({16, 3})
+    ->Args({16, 4})
+    ->Args({16, 5})
+    ->Args({16, 6})
+    ->Args({16, 8});
+
+void make_plan_and_index(benchmark::State& state) {
+  const auto snapshot = sample::gpus(static_cast<unsigned>(state.range(0)));
+  const config::Config config = sample::shared(static_cast<unsigned>(state.range(1)));
+  for (auto _ : state) {
+    auto plan = std::make_shared<const plan::Plan>(plan::make_plan(snapshot, config, 1).value());
+    benchmark::DoNotOptimize(index_all(plan));
+  }
+}
+BENCHMARK(make_plan_and_index)->Args({8, 10})->Args({16, 100})->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace kerf::allocate
