@@ -79,7 +79,7 @@ std::string health_html(const std::vector<Problem>& problems) {
       {"failed", "Out of order"}};
   std::string out = "<div class=\"card health " + status + "\" role=\"status\">" +
                     badge(status, status) + "<p class=\"word\">" + kWords.at(status);
-  if (!problems.empty()) out += ": " + plural(problems.size(), "problem");
+  if (status == "degraded" || status == "failed") out += ": " + plural(problems.size(), "problem");
   out += "</p>";
   if (!problems.empty()) {
     out += "<ul class=\"problems\">";
@@ -176,13 +176,16 @@ std::string groups_html(const GpuStatus& gpu, std::int64_t now) {
 std::string holders_html(const GpuStatus& gpu, std::int64_t now) {
   std::string list;
   std::size_t count = 0;
-  for (std::size_t i = 0; i < gpu.slices.size(); ++i) {
-    const auto& use = gpu.slices[i].use;
-    if (!use) continue;
+  std::map<std::string, std::size_t> positions;  // counted as the boxes above are
+  for (const SliceStatus& slice : gpu.slices) {
+    std::size_t position = positions[slice.mig]++;
+    if (!slice.use) continue;
     ++count;
-    list += "<li>" + html_escape(owner_text(*use)) + " <span class=\"soft\">· slice " + number(i) +
-            " · " + since_html(use->since_ms, now) +
-            (use->source == UseSource::kAllocate ? " · given out, not known to be returned" : "") +
+    list += "<li>" + html_escape(owner_text(*slice.use)) + " <span class=\"soft\">· " +
+            html_escape(slice.resource) + " slice " + number(position) + " · " +
+            since_html(slice.use->since_ms, now) +
+            (slice.use->source == UseSource::kAllocate ? " · given out, not known to be returned"
+                                                       : "") +
             "</span></li>";
   }
   if (count == 0) return {};

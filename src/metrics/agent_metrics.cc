@@ -161,15 +161,11 @@ void add_config(Families& out, const NodeStatus& node, const ConfigStats& config
 }
 
 void add_nvml(Families& out, const NvmlStats& nvml) {
-  Family& calls =
-      out.add("kerf_nvml_calls_total", Type::kCounter, "Calls into the NVIDIA driver library.");
-  for (const auto& [function, count] : nvml.calls) {
-    calls.samples.push_back({{{"function", function}}, number(count)});
-  }
+  out.counter("kerf_nvml_calls_total", "Calls into the NVIDIA driver library.", number(nvml.calls));
   Family& errors = out.add("kerf_nvml_errors_total", Type::kCounter,
                            "Calls into the NVIDIA driver library that failed, by error.");
-  for (const auto& [key, count] : nvml.errors) {
-    errors.samples.push_back({{{"function", key.first}, {"code", key.second}}, number(count)});
+  for (const auto& [code, count] : nvml.errors) {
+    errors.samples.push_back({{{"code", code}}, number(count)});
   }
   out.counter("kerf_nvml_timeouts_total",
               "Calls into the NVIDIA driver library given up at their deadline.",

@@ -30,8 +30,8 @@ AgentCounters counters() {
   out.allocate = {{"nvidia.com/gpu", some_calls(), {{"invalid_argument", 2}}}};
   out.preferred = {{"nvidia.com/gpu", some_calls(), {{"invalid_argument", 1}}}};
   out.registrations = {{"nvidia.com/gpu", 3, 1, 4}};
-  out.nvml.calls = {{"nvmlInit_v2", 1}};
-  out.nvml.errors = {{{"nvmlDeviceGetUUID", "gpu_is_lost"}, 2}};
+  out.nvml.calls = 7;
+  out.nvml.errors = {{"gpu_is_lost", 2}};
   out.config = {2, 1, samples::kNow, false};
   out.http.responses = {{200, 7}, {404, 1}};
   return out;

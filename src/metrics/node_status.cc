@@ -172,7 +172,7 @@ std::vector<Problem> problems_of(const NodeStatus& node) {
     out.push_back({kDegraded, "the new configuration was refused: " + node.config.last_error,
                    node.config.source,
                    "The one before stays in force. Correct the file; it is read again when it "
-                   "changes. `kerf config check FILE` prints all findings."});
+                   "changes. kerf config check FILE prints all findings."});
   }
   std::copy(node.problems.begin(), node.problems.end(), std::back_inserter(out));
   std::stable_sort(out.begin(), out.end(),
