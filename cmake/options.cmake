@@ -23,6 +23,13 @@ if(KERF_SANITIZE)
   add_link_options(-fsanitize=${KERF_SANITIZE})
 endif()
 
+if(KERF_FUZZ)
+  # Rooms are instrumented for coverage; only the fuzz targets bring libFuzzer's main.
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 find_program(KERF_LLD ld.lld)
 if(KERF_LLD AND NOT KERF_STATIC AND NOT KERF_FUZZ)
   add_link_options(-fuse-ld=lld)

@@ -79,6 +79,9 @@ endfunction()
 # kerf_test(name SOURCES ... LIBS ... INCLUDES ... ENV ...): one GoogleTest binary, one ctest entry
 # a test case so that they run side by side.
 function(kerf_test name)
+  if(KERF_FUZZ)
+    return()
+  endif()
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;INCLUDES;ENV" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${ARG_INCLUDES})

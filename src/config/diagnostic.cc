@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/strings.h"
+#include "config/tree.h"
 
 namespace kerf::config {
 namespace {
@@ -90,11 +91,15 @@ void attach_excerpt(Diagnostic& d, std::string_view text) {
   if (line.size() > kExcerptBytes && column > kExcerptBefore) from = column - kExcerptBefore;
   std::size_t end = std::min(line.size(), from + kExcerptBytes);
   while (from < column && continues_utf8(line[from])) ++from;
-  while (end > from && end < line.size() && continues_utf8(line[end])) --end;
+  for (int i = 0; i < 3 && end > column && end < line.size() && continues_utf8(line[end]); ++i) {
+    --end;
+  }
   d.excerpt = line.substr(from, end - from);
-  // What a terminal would act upon must not reach it.
+  // What a terminal would act upon, or could not show, must not reach it.
+  bool clean = check_bytes(d.excerpt).empty();
   for (char& c : d.excerpt) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) c = '?';
+    auto byte = static_cast<unsigned char>(c);
+    if (!clean && c != '\t' && (byte < 0x20 || byte >= 0x7f)) c = '?';
   }
   d.caret = static_cast<unsigned>(column - from);
 }

@@ -1,6 +1,9 @@
 // Precedence and provenance: command line before environment before file before default.
 #include "config/load.h"
 
+#include <cerrno>
+#include <set>
+
 #include "config/render.h"
 
 namespace kerf::config {
@@ -146,7 +149,7 @@ TEST(Load, AnErrorInTheFileNamesPlaceFieldAndRemedy) {
   EXPECT_EQ(e.error().kind, Kind::kInvalid);
   EXPECT_EQ(e.error().text(),
             "flags.gdsEnabled: expected true or false, found the number 1 (and 1 more): "
-            "config.yaml:1:44 (write true or false without quotes)");
+            "config.yaml:1:43 (write true or false without quotes)");
 }
 
 TEST(Load, ChecksTheSettingsOfTheProcess) {
@@ -192,7 +195,8 @@ TEST(FlagTable, IsConsistent) {
     EXPECT_TRUE(names.insert(spec.name).second) << spec.name;
     for (std::string_view alias : spec.aliases) EXPECT_TRUE(names.insert(alias).second) << alias;
     for (std::string_view env : spec.env) EXPECT_TRUE(envs.insert(env).second) << env;
-    if (!spec.file_path.empty()) EXPECT_TRUE(paths.insert(spec.file_path).second) << spec.file_path;
+    bool has_path = !spec.file_path.empty();
+    EXPECT_TRUE(!has_path || paths.insert(spec.file_path).second) << spec.file_path;
     EXPECT_FALSE(spec.help.empty()) << spec.name;
     EXPECT_EQ(to_text(default_value(spec)), spec.default_text) << spec.name;
     EXPECT_EQ(find_flag("--" + std::string(spec.name)), &spec);

@@ -44,7 +44,7 @@ std::optional<std::string> canonical_uuid(std::string_view text) {
     digits += text[i];
   }
   if (digits.size() != 32) return {};
-  for (std::size_t at : {8, 13, 18, 23}) digits.insert(at, 1, '-');
+  for (std::size_t at : {8u, 13u, 18u, 23u}) digits.insert(at, 1, '-');
   return to_lower(digits);
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -173,11 +175,23 @@ void read_top(Reader& reader, const Node& root) {
               {"imex", part(read_imex)}});
 }
 
+// By position, keeping the order of what stands at the same one. Not std::stable_sort, whose helper
+// clang reports as deprecated.
+std::vector<Diagnostic> in_file_order(std::vector<Diagnostic> all) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&all](std::size_t a, std::size_t b) {
+    return std::tuple(all[a].at.line, all[a].at.column, a) <
+           std::tuple(all[b].at.line, all[b].at.column, b);
+  });
+  std::vector<Diagnostic> sorted;
+  for (std::size_t i : order) sorted.push_back(std::move(all[i]));
+  return sorted;
+}
+
 void finish(Parsed& parsed, std::string_view text, std::string_view file_name) {
   std::vector<Diagnostic>& all = parsed.findings;
-  std::stable_sort(all.begin(), all.end(), [](const Diagnostic& a, const Diagnostic& b) {
-    return a.at.line != b.at.line ? a.at.line < b.at.line : a.at.column < b.at.column;
-  });
+  all = in_file_order(std::move(all));
   if (all.size() > kMaxFindings) {
     Diagnostic more;
     more.severity = has_errors(std::span(all).subspan(kMaxFindings)) ? Severity::kError

@@ -144,7 +144,9 @@ TEST(Yaml, BombsAndOversizedFilesAreRefusedQuickly) {
     bomb += "]\n";
   }
   EXPECT_NE(refused(bomb).find("more than 50000 values"), std::string::npos);
-  EXPECT_NE(refused(std::string(100'000, '[')).find("nested more than"), std::string::npos);
+  EXPECT_NE(refused("a: " + std::string(40, '[') + std::string(40, ']')).find("nested more than"),
+            std::string::npos);
+  EXPECT_NE(refused(std::string(100'000, '[')).find("never closed"), std::string::npos);
   EXPECT_NE(refused(std::string(kMaxFileBytes + 1, 'a')).find("more than 1048576 are not read"),
             std::string::npos);
   EXPECT_NE(refused("a: &a [*a]").find("inside the value that it names"), std::string::npos);
@@ -393,6 +395,13 @@ TEST(Findings, AreAllShownInTheOrderOfTheFileWithACaretEach) {
             "      device: all\n"
             "      ^\n"
             "  hint: did you mean devices?\n");
+}
+
+TEST(Findings, ShowNothingThatATerminalWouldActUpon) {
+  EXPECT_NE(refused("a: \x1b[31mred\n").find("a: ?[31mred\n   ^\n"), std::string::npos);
+  // A line cut inside what would be one endless character.
+  EXPECT_NE(refused("a: " + std::string(300, '\x80')).find("a: ??????"), std::string::npos);
+  EXPECT_NE(warned("é: 1\n").find("\né: 1\n^\n"), std::string::npos);
 }
 
 TEST(Findings, AreNotMoreThanAPersonReads) {

@@ -11,6 +11,7 @@ namespace {
 
 // Longer words are no slips of a known key, and comparing them costs time.
 constexpr std::size_t kLongestSlip = 64;
+constexpr std::size_t kManyFindings = 1000;  // nobody reads their hints
 
 bool same_key(std::string_view a, std::string_view b, KeyCase key_case) {
   return key_case == KeyCase::kExact ? a == b : to_lower(a) == to_lower(b);
@@ -95,7 +96,8 @@ void Reader::unknown_key(const Entry& entry, const std::string& path, KeyCase ke
   for (const Field& field : fields) keys.push_back(field.key);
   std::string hint;
   std::optional<std::string> near;
-  if (entry.key.size() <= kLongestSlip) near = nearest(entry.key, keys);
+  bool worth_it = entry.key.size() <= kLongestSlip && findings_.size() < kManyFindings;
+  if (worth_it) near = nearest(entry.key, keys);
   if (near) {
     bool only_case = to_lower(*near) == to_lower(entry.key);
     hint = fmt::format("did you mean {}?", *near);

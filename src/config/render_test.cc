@@ -18,7 +18,7 @@ rc::Gen<std::string> resource_names() {
 std::string any_uuid() {
   std::string uuid = *rc::gen::container<std::string>(
       32, rc::gen::elementOf(std::string("0123456789abcdef")));
-  for (std::size_t at : {8, 13, 18, 23}) uuid.insert(at, 1, '-');
+  for (std::size_t at : {8u, 13u, 18u, 23u}) uuid.insert(at, 1, '-');
   return uuid;
 }
 

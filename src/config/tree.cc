@@ -189,6 +189,12 @@ class Builder : public YAML::EventHandler {
          "is this the right file? a configuration takes a few dozen values");
   }
 
+  // yaml-cpp also takes a bracket that is never closed for the beginning of such a key.
+  [[noreturn]] void no_key(Position at) {
+    stop(at, "a list or mapping cannot be a key, or its bracket is never closed",
+         "close every [ and {, and write keys as words");
+  }
+
   [[noreturn]] void too_deep(Position at) {
     stop(at, fmt::format("nested more than {} levels deep", kMaxNesting),
          "a configuration takes five levels");
@@ -196,7 +202,7 @@ class Builder : public YAML::EventHandler {
 
   void open(Node node, YAML::anchor_t anchor, YAML::EmitterStyle::value style) {
     refuse_tab(node.at);
-    if (wants_key()) stop(node.at, "a key must be a single word", "write the key as a string");
+    if (wants_key()) no_key(node.at);
     count(node.at, 1, 0);
     if (frames_.size() >= kMaxNesting) too_deep(node.at);
     frames_.push_back({std::move(node), anchor, style == YAML::EmitterStyle::Flow, std::nullopt});
@@ -234,7 +240,7 @@ class Builder : public YAML::EventHandler {
       parent.node.items.push_back(std::move(node));
     } else if (!parent.entry) {
       if (node.is(Node::Type::kMap) || node.is(Node::Type::kList)) {
-        stop(node.at, "a key must be a single word", "write the key as a string");
+        no_key(node.at);
       }
       parent.entry = Entry{node.text, node.at, {}};
     } else {
