@@ -1,0 +1,359 @@
+#include "agent/agent.h"
+
+#include <cerrno>
+#include <malloc.h>
+#include <memory>
+#include <signal.h>
+#include <span>
+#include <sys/signalfd.h>
+#include <utility>
+
+#include "agent/config_source.h"
+#include "agent/counters.h"
+#include "agent/host_facts.h"
+#include "agent/node.h"
+#include "agent/steps.h"
+#include "allocate/allocate.h"
+#include "allocate/preferred.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "health/watcher.h"
+#include "http/site.h"
+#include "kubelet/service.h"
+#include "nvml/library.h"
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+
+namespace kerf::agent {
+namespace {
+
+std::string env_or(const config::Env& env, const char* name) {
+  auto at = env.find(name);
+  return at == env.end() ? std::string() : at->second;
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) sigaddset(&set, number);
+  return set;
+}
+
+class Agent {
+ public:
+  explicit Agent(Launch launch)
+      : version_(launch.version),
+        compatibility_(std::move(launch.compatibility)),
+        policy_(env_or(launch.env, "DP_DISABLE_HEALTHCHECKS"),
+                env_or(launch.env, "DP_ENABLE_HEALTHCHECKS")),
+        source_(std::move(launch.flags), std::move(launch.env)),
+        node_(system_clock(), version_) {}
+
+  int run();
+
+ private:
+  // Start-up, in this order; each has its tear-down in run().
+  Status read_configuration();
+  Status listen_for_signals();
+  Status start_watcher();
+  Status start_service();
+  Status start_pages();
+
+  void on_signal(int number);
+  void on_snapshot(inventory::SnapshotPtr snapshot);
+  void reload();
+  void apply();
+  void publish();
+  kubelet::Answers answers(const plan::PlanPtr& plan, std::size_t resource) const;
+  kubelet::Observer observer();
+  metrics::NodeStatus status() const;
+  std::string scrape() const;
+  bool has_component(std::string_view name) const;
+  void end(int exit_status);
+
+  std::string version_;
+  std::string compatibility_;
+  health::XidPolicy policy_;
+  asio::io_context loop_{1};
+  ConfigSource source_;
+  Node node_;
+  Roots roots_;
+  allocate::HostFacts host_facts_;
+  std::unique_ptr<asio::posix::stream_descriptor> signals_;
+  signalfd_siginfo signal_{};
+  std::unique_ptr<health::Watcher> watcher_;
+  std::unique_ptr<kubelet::Service> service_;
+  std::unique_ptr<http::Server> server_;
+  bool ending_ = false;
+  int exit_status_ = 0;
+};
+
+int Agent::run() {
+  Steps steps(system_clock());
+  auto start = [&]() -> Status {
+    if (auto s = steps.run("reading the configuration", [&] { return read_configuration(); }); !s) {
+      return s;
+    }
+    if (auto s = steps.run(
+            "listening for signals", [&] { return listen_for_signals(); },
+            [&] { signals_.reset(); });
+        !s) {
+      return s;
+    }
+    if (auto s = steps.run(
+            "starting the driver watch", [&] { return start_watcher(); },
+            [&] { watcher_->stop(); });
+        !s) {
+      return s;
+    }
+    if (auto s = steps.run(
+            "serving the kubelet", [&] { return start_service(); }, [&] { service_->stop(); });
+        !s) {
+      return s;
+    }
+    return steps.run(
+        "serving pages", [&] { return start_pages(); },
+        [&] {
+          if (server_) server_->stop();
+        });
+  };
+  if (Status started = start(); !started) {
+    log::error("agent", "error starting plugins", started.error());
+    return 1;
+  }
+  source_.watch(loop_, node_.effective().process.config_file, [this] { reload(); });
+  loop_.run();
+  source_.stop();
+  steps.tear_down();
+  log::info("agent", "stopped", {{"status", exit_status_}});
+  return exit_status_;
+}
+
+Status Agent::read_configuration() {
+  Result<config::Effective> effective = source_.load();
+  if (!effective) return fail(std::move(effective.error()).during("unable to load config"));
+  const config::ProcessOptions& process = effective->process;
+  Result<log::Level> level = log::parse_level(process.log_level);
+  if (!level) return fail(std::move(level.error()));
+  Result<log::Format> format = log::parse_format(process.log_format);
+  if (!format) return fail(std::move(format.error()));
+  log::set_level(*level);
+  log::set_format(*format);
+  for (const config::Diagnostic& finding : effective->findings) {
+    log::warn("config", finding.message, {{"at", finding.where()}, {"hint", finding.hint}});
+  }
+  for (const std::string& warning : policy_.warnings()) log::warn("health", warning);
+  roots_ = Roots::below(process.root);
+  std::string from = process.config_file.empty() ? "defaults" : process.config_file;
+  log::info(
+      "agent", "starting",
+      {{"version", version_}, {"config", from}, {"components", join(process.components, ",")}});
+  return node_.configure(*effective, from);
+}
+
+Status Agent::listen_for_signals() {
+  sigset_t set = handled_signals();
+  Fd fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!fd) return fail_errno("cannot receive signals", "signalfd", errno);
+  signals_ = std::make_unique<asio::posix::stream_descriptor>(loop_, fd.release());
+  auto wait = [this](auto& self) -> void {
+    signals_->async_read_some(asio::buffer(&signal_, sizeof signal_),
+                              [this, self](std::error_code error, std::size_t) mutable {
+                                if (error) return;
+                                on_signal(static_cast<int>(signal_.ssi_signo));
+                                self(self);
+                              });
+  };
+  wait(wait);
+  return {};
+}
+
+Status Agent::start_watcher() {
+  const config::Effective& effective = node_.effective();
+  health::WatcherOptions options;
+  options.library_candidates = nvml::library_candidates(effective.process.nvml_library,
+                                                        effective.config.container_driver_root);
+  options.roots = roots_;
+  options.policy = policy_;
+  watcher_ = std::make_unique<health::Watcher>(std::move(options));
+  return watcher_->start(
+      [this](std::function<void()> work) { asio::post(loop_, std::move(work)); },
+      [this](inventory::SnapshotPtr snapshot) { on_snapshot(std::move(snapshot)); });
+}
+
+Status Agent::start_service() {
+  kubelet::Service::Options options;
+  options.kubelet_socket = node_.effective().process.kubelet_socket;
+  service_ = std::make_unique<kubelet::Service>(
+      loop_, std::move(options),
+      [this](const plan::PlanPtr& plan, std::size_t resource) { return answers(plan, resource); },
+      observer());
+  return {};
+}
+
+Status Agent::start_pages() {
+  const std::string& address = node_.effective().process.listen;
+  if (address == "none" || !has_component("http")) return {};
+  auto site = http::make_site({[this] { return status(); }, [this] { return scrape(); }});
+  Result<std::unique_ptr<http::Server>> server = http::Server::listen(loop_, address, site);
+  if (!server) return fail(std::move(server.error()));
+  server_ = std::move(*server);
+  log::info("http", "listening", {{"address", server_->address()}});
+  return {};
+}
+
+bool Agent::has_component(std::string_view name) const {
+  for (const std::string& each : node_.effective().process.components) {
+    if (each == name) return true;
+  }
+  return false;
+}
+
+void Agent::on_signal(int number) {
+  if (number == SIGHUP) {
+    log::info("agent", "reloading on SIGHUP");
+    reload();
+    watcher_->refresh();
+    return;
+  }
+  if (ending_) {
+    log::warn("agent", "second signal, ending at once");
+    _exit(1);
+  }
+  log::info("agent", "ending", {{"signal", number}});
+  end(0);
+}
+
+void Agent::end(int exit_status) {
+  ending_ = true;
+  exit_status_ = exit_status;
+  loop_.stop();
+}
+
+void Agent::on_snapshot(inventory::SnapshotPtr snapshot) {
+  if (ending_) return;
+  bool absent = snapshot->driver.state == inventory::DriverState::kAbsent;
+  bool first = node_.plan() == nullptr;
+  if (absent && first && node_.effective().config.fail_on_init_error) {
+    log::error(
+        "agent", "error starting plugins: failed to initialize NVML",
+        {{"err", snapshot->driver.detail},
+         {"hint", "set --fail-on-init-error=false (FAIL_ON_INIT_ERROR) to wait for a driver"}});
+    end(1);
+    return;
+  }
+  if (absent && first) {
+    log::warn("agent", "no driver, waiting for one", {{"err", snapshot->driver.detail}});
+  } else if (first && snapshot->gpus.empty()) {
+    log::info("agent", "No devices found. Waiting indefinitely.");
+  }
+  node_.observe(std::move(snapshot));
+  apply();
+}
+
+void Agent::reload() {
+  Result<config::Effective> effective = source_.load();
+  if (!effective) {
+    log::error("config", "refused, the one before stays in force", effective.error());
+    node_.refuse(effective.error());
+    publish();
+    return;
+  }
+  for (const config::Diagnostic& finding : effective->findings) {
+    log::warn("config", finding.message, {{"at", finding.where()}, {"hint", finding.hint}});
+  }
+  const std::string& file = effective->process.config_file;
+  if (Status done = node_.configure(*effective, file.empty() ? "defaults" : file); !done) {
+    log::error("config", "refused, the one before stays in force", done.error());
+    publish();
+    return;
+  }
+  log::info("config", "reloaded", {{"file", file}});
+  apply();
+}
+
+void Agent::apply() {
+  if (!node_.plan() || !service_) return;
+  Result<allocate::HostFacts> facts = host_facts(roots_, node_.effective().config);
+  if (facts) {
+    host_facts_ = std::move(*facts);
+  } else {
+    log::error("agent", "cannot advertise", facts.error());
+    node_.note(metrics::EventLevel::kError, facts.error().text());
+  }
+  if (has_component("devices")) service_->apply(node_.plan());
+  publish();
+}
+
+void Agent::publish() {
+  if (server_) server_->publish();
+}
+
+kubelet::Answers Agent::answers(const plan::PlanPtr& plan, std::size_t resource) const {
+  auto index = std::make_shared<const allocate::Index>(plan, resource);
+  return {[index, facts = host_facts_](std::span<const std::string_view> ids) {
+            return allocate::allocate(*index, ids, facts);
+          },
+          [index](std::span<const std::string_view> available,
+                  std::span<const std::string_view> must_include, std::int32_t size) {
+            return allocate::preferred(*index, available, must_include, size);
+          }};
+}
+
+kubelet::Observer Agent::observer() {
+  kubelet::Observer observer;
+  observer.allocated = [this](const kubelet::Observer::Allocation& allocation) {
+    std::vector<std::string> ids(allocation.ids.begin(), allocation.ids.end());
+    std::optional<Error> error;
+    if (allocation.error != nullptr) error = *allocation.error;
+    asio::post(loop_, [this, resource = std::string(allocation.resource), ids = std::move(ids),
+                       error = std::move(error)] {
+      node_.allocated(resource, ids, error ? &*error : nullptr);
+      publish();
+    });
+  };
+  observer.available = [this](std::string_view resource,
+                              std::span<const std::string_view> available) {
+    std::vector<std::string> ids(available.begin(), available.end());
+    asio::post(loop_, [this, name = std::string(resource), ids = std::move(ids)] {
+      node_.available(name, ids);
+      publish();
+    });
+  };
+  observer.changed = [this](const std::string&) { publish(); };
+  return observer;
+}
+
+metrics::NodeStatus Agent::status() const {
+  metrics::NodeStatus out = node_.status();
+  add_kubelet(service_->status(), out);
+  return out;
+}
+
+std::string Agent::scrape() const {
+  metrics::AgentCounters counters;
+  counters.compatibility = compatibility_;
+  counters.config = node_.config_stats();
+  counters.http = http_stats(server_->stats());
+  add_kubelet(*service_, counters);
+  add_driver(watcher_->stats(), counters);
+  std::vector<metrics::Family> families = metrics::agent_metrics(
+      status(), counters, metrics::read_process_stats(Roots::below("/").proc));
+  return metrics::render(families);
+}
+
+}  // namespace
+
+int serve(Launch launch) {
+  // Before the first thread: they all inherit the mask, and the loop alone reads the signals.
+  sigset_t set = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // An arena a thread would be memory that is never used again.
+  mallopt(M_ARENA_MAX, 2);
+  return Agent(std::move(launch)).run();
+}
+
+}  // namespace kerf::agent

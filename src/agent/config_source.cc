@@ -1,0 +1,109 @@
+#include "agent/config_source.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "base/files.h"
+#include "config/parse.h"
+#include "kubelet/follow.h"
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+
+namespace kerf::agent {
+namespace {
+
+// Editors and the kubelet change a file in several steps; one reading after the last is enough.
+constexpr std::chrono::milliseconds kSettle{30};
+constexpr int kMaxLinks = 16;
+
+Result<std::string> read_config(const std::string& path) {
+  return read_file(path, config::kMaxFileBytes);
+}
+
+}  // namespace
+
+std::vector<std::string> directories_to_watch(const std::string& file) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> directories;
+  fs::path at = file;
+  for (int links = 0; links < kMaxLinks; ++links) {
+    fs::path parent = at.has_parent_path() ? at.parent_path() : fs::path(".");
+    if (std::ranges::find(directories, parent.string()) == directories.end()) {
+      directories.push_back(parent.string());
+    }
+    std::error_code error;
+    fs::path target = fs::read_symlink(at, error);
+    if (error) break;
+    at = target.is_absolute() ? target : parent / target;
+  }
+  return directories;
+}
+
+struct ConfigSource::Watching : std::enable_shared_from_this<Watching> {
+  Watching(asio::io_context& io, std::string path, std::function<void()> on_change)
+      : loop(io), settle(io), file(std::move(path)), changed(std::move(on_change)) {}
+
+  void arm() {
+    std::vector<std::string> wanted = directories_to_watch(file);
+    if (wanted == directories) return;
+    directories = std::move(wanted);
+    followers.clear();
+    for (const std::string& directory : directories) {
+      followers.push_back(std::make_unique<kubelet::Follower>(
+          loop, directory, [this](const std::string&) { look_soon(); }));
+    }
+  }
+
+  void look_soon() {
+    settle.expires_after(kSettle);
+    settle.async_wait([self = shared_from_this()](std::error_code cancelled) {
+      if (cancelled || self->stopped) return;
+      self->arm();
+      self->changed();
+    });
+  }
+
+  asio::io_context& loop;
+  asio::steady_timer settle;
+  std::string file;
+  std::function<void()> changed;
+  std::vector<std::string> directories;
+  std::vector<std::unique_ptr<kubelet::Follower>> followers;
+  bool stopped = false;
+};
+
+ConfigSource::~ConfigSource() { stop(); }
+
+Result<config::Effective> ConfigSource::load() {
+  seen_.clear();
+  return config::load(flags_, env_, [this](const std::string& path) {
+    Result<std::string> text = read_config(path);
+    if (text) seen_ = *text;
+    return text;
+  });
+}
+
+void ConfigSource::watch(asio::io_context& loop, const std::string& file,
+                         std::function<void()> changed) {
+  stop();
+  if (file.empty()) return;
+  watching_ = std::make_shared<Watching>(loop, file, [this, file, changed = std::move(changed)] {
+    Result<std::string> now = read_config(file);
+    // A file that is missing for a moment while it is being replaced is no news.
+    if (now && *now != seen_) changed();
+  });
+  watching_->arm();
+}
+
+void ConfigSource::stop() {
+  if (!watching_) return;
+  watching_->stopped = true;
+  watching_->settle.cancel();
+  watching_->followers.clear();
+  watching_.reset();
+}
+
+}  // namespace kerf::agent

@@ -1,0 +1,172 @@
+#include "agent/node.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "agent/status.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "inventory/differ.h"
+#include "plan/plan.h"
+
+namespace kerf::agent {
+namespace {
+
+metrics::EventLevel level_of(inventory::Change::What what) {
+  using What = inventory::Change::What;
+  return what == What::kUnhealthy || what == What::kRemoved ? metrics::EventLevel::kWarn
+                                                            : metrics::EventLevel::kInfo;
+}
+
+// One line a resource, so that "is time-slicing on, and how" can be grepped from the log.
+void log_plan(const plan::Plan& plan) {
+  for (const plan::Resource& resource : plan.resources) {
+    std::size_t healthy = static_cast<std::size_t>(
+        std::ranges::count_if(resource.devices, [](const auto& device) { return device.healthy; }));
+    log::info(
+        "plan", resource.shared ? "advertising with time-slicing" : "advertising",
+        {{"resource", resource.name}, {"devices", resource.devices.size()}, {"healthy", healthy}});
+  }
+  for (const std::string& warning : plan.warnings) log::warn("plan", warning);
+}
+
+}  // namespace
+
+Node::Node(const Clock& clock, std::string version)
+    : clock_(clock), version_(std::move(version)), started_ms_(clock.wall_ms()) {}
+
+Status Node::configure(const config::Effective& effective, const std::string& source) {
+  if (Status planned = replan(effective.config); !planned) {
+    refuse(planned.error());
+    return planned;
+  }
+  bool first = !std::exchange(configured_, true);
+  effective_ = effective;
+  config_source_ = source;
+  config_error_.clear();
+  config_stats_.last_ok = true;
+  config_stats_.last_success_ms = clock_.wall_ms();
+  if (!first) {
+    ++config_stats_.reloads;
+    note(metrics::EventLevel::kInfo, "Configuration reloaded from " + source);
+  }
+  return {};
+}
+
+void Node::refuse(const Error& error) {
+  config_error_ = error.text();
+  config_stats_.last_ok = false;
+  ++config_stats_.failures;
+  note(metrics::EventLevel::kError,
+       "Configuration refused, the one before stays in force: " + config_error_);
+}
+
+void Node::observe(inventory::SnapshotPtr snapshot) {
+  inventory::SnapshotPtr before = std::exchange(snapshot_, std::move(snapshot));
+  driver_was_ready_ |= snapshot_->driver.state == inventory::DriverState::kReady;
+  log_changes(before ? *before : inventory::Snapshot(), *snapshot_);
+  if (!configured_) return;
+  Status planned = replan(effective_.config);
+  plan_error_ = planned ? "" : planned.error().text();
+  if (!planned) {
+    log::error("plan", "cannot plan for what was found", planned.error());
+    note(metrics::EventLevel::kError, "The devices found cannot be advertised: " + plan_error_);
+  }
+}
+
+Status Node::replan(const config::Config& config) {
+  if (!snapshot_) return {};
+  Result<plan::Plan> next = plan::make_plan(snapshot_, config, generation_ + 1);
+  if (!next) return fail(std::move(next.error()));
+  ++generation_;
+  bool same = plan_ && plan_->resources == next->resources && plan_->warnings == next->warnings;
+  plan_ = std::make_shared<const plan::Plan>(std::move(*next));
+  if (!same) log_plan(*plan_);
+  ledger_.keep_only(advertised_ids());
+  return {};
+}
+
+void Node::log_changes(const inventory::Snapshot& before, const inventory::Snapshot& after) {
+  for (const inventory::Change& change : inventory::diff(before, after)) {
+    if (change.what == inventory::Change::What::kLinks) continue;
+    bool warn = level_of(change.what) == metrics::EventLevel::kWarn;
+    log::write(warn ? log::Level::kWarn : log::Level::kInfo, "inventory", "changed",
+               {{"what", inventory::to_string(change.what)},
+                {"subject", change.subject},
+                {"detail", change.text}});
+    note(level_of(change.what), change.text);
+  }
+}
+
+std::vector<std::string> Node::advertised_ids() const {
+  std::vector<std::string> ids;
+  for (const plan::Resource& resource : plan_->resources) {
+    for (const plan::Device& device : resource.devices) ids.push_back(device.id);
+  }
+  return ids;
+}
+
+void Node::allocated(std::string_view resource, std::span<const std::string> ids,
+                     const Error* error) {
+  std::string what = join(ids, ", ") + " of " + std::string(resource);
+  if (error != nullptr) {
+    log::warn("kubelet", "allocation refused", {{"resource", resource}, {"err", error->text()}});
+    note(metrics::EventLevel::kWarn, "Refused " + what + ": " + error->text());
+    return;
+  }
+  log::info("kubelet", "allocated", {{"resource", resource}, {"ids", join(ids, ",")}});
+  ledger_.allocated(ids, clock_.wall_ms());
+  note(metrics::EventLevel::kInfo, "Gave out " + what);
+}
+
+void Node::available(std::string_view resource, std::span<const std::string> ids) {
+  if (!plan_) return;
+  const plan::Resource* found = plan::find_resource(*plan_, resource);
+  if (found == nullptr) return;
+  std::vector<std::string> healthy;
+  for (const plan::Device& device : found->devices) {
+    if (device.healthy) healthy.push_back(device.id);
+  }
+  ledger_.available(healthy, ids, clock_.wall_ms());
+}
+
+void Node::pod_resources(std::span<const ContainerDevices> containers, std::int64_t asked_ms) {
+  ledger_.pod_resources(containers, asked_ms, clock_.wall_ms());
+  if (plan_) ledger_.keep_only(advertised_ids());
+}
+
+void Node::note(metrics::EventLevel level, std::string text) {
+  if (events_.size() == metrics::kMaxEvents) events_.pop_front();
+  events_.push_back({clock_.wall_ms(), level, std::move(text)});
+}
+
+metrics::NodeStatus Node::status() const {
+  metrics::NodeStatus out;
+  out.version = version_;
+  out.node = effective_.process.node_name;
+  out.now_ms = clock_.wall_ms();
+  out.started_ms = started_ms_;
+  out.started = plan_ != nullptr;
+  out.fail_on_init_error = effective_.config.fail_on_init_error;
+  out.driver_was_ready = driver_was_ready_;
+  if (snapshot_ && plan_) describe(*snapshot_, *plan_, ledger_, out);
+  out.config = {config_source_, config_stats_.last_success_ms, config_error_, {}};
+  for (const config::Diagnostic& finding : effective_.findings) {
+    out.config.warnings.push_back(finding.where() + ": " + finding.message);
+  }
+  if (plan_) {
+    out.config.warnings.insert(out.config.warnings.end(), plan_->warnings.begin(),
+                               plan_->warnings.end());
+  }
+  if (!plan_error_.empty()) {
+    out.problems.push_back({metrics::Severity::kDegraded,
+                            "the devices found cannot be advertised as configured", plan_error_,
+                            "Change the configuration or the devices; what was advertised before "
+                            "stays."});
+  }
+  out.events.assign(events_.begin(), events_.end());
+  return out;
+}
+
+}  // namespace kerf::agent
