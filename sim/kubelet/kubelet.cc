@@ -371,6 +371,21 @@ void Kubelet::set_mode(Mode mode) {
   impl_->start();
 }
 
+bool Kubelet::drop(const std::string& resource) {
+  std::shared_ptr<Endpoint> dropped;
+  {
+    std::lock_guard lock(impl_->mutex);
+    auto found = impl_->plugins.find(resource);
+    if (found == impl_->plugins.end()) return false;
+    ++found->second.generation;
+    found->second.seen.connected = false;
+    found->second.seen.allocatable = 0;
+    dropped = std::move(found->second.endpoint);
+  }
+  impl_->changed.notify_all();
+  return true;
+}
+
 Pod Kubelet::create_pod(const std::string& name, const std::string& resource, int count) {
   {
     std::lock_guard lock(impl_->mutex);

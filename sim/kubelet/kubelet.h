@@ -75,6 +75,9 @@ class Kubelet {
   // stop + start, as when the kubelet is restarted.
   bool restart();
   void set_mode(Mode mode);
+  // Closes the connection to the plugin of `resource` and forgets it until it registers again.
+  // False when unknown.
+  bool drop(const std::string& resource);
 
   // Admits the pod if devices are free, else it stays pending and is tried again whenever some
   // become free. Admission errors fail the pod. Returns it as it is then.

@@ -7,6 +7,7 @@
 // Commands (also lines of standard input with --stdin), each answered with one line of JSON:
 //   pod create NAME RESOURCE N | pod delete NAME | pods | state
 //   wait RESOURCE N SECONDS          until N devices are allocatable
+//   drop RESOURCE                  closes the connection to its plugin
 //   restart | stop | start | normal | reject | hang | garbage
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -53,7 +54,7 @@ int usage() {
       "                       [--resource NAME] [--control PATH] [--stdin] [--pod-resources PATH]\n"
       "       kubelet-sim ctl PATH COMMAND...\n"
       "commands: pod create NAME RESOURCE N, pod delete NAME, pods, state,\n"
-      "          wait RESOURCE N SECONDS, restart, stop, start, normal, reject, hang, garbage\n",
+      "          wait RESOURCE N SECONDS, drop RESOURCE, restart, stop, start, normal, reject, hang, garbage\n",
       stderr);
   return 2;
 }
@@ -172,6 +173,10 @@ json execute(Kubelet& kubelet, const std::string& line) {
     }
   } else if (verb == "restart" || verb == "start") {
     return {{"ok", verb == "restart" ? kubelet.restart() : kubelet.start()}};
+  } else if (verb == "drop") {
+    std::string resource;
+    words >> resource;
+    return {{"ok", kubelet.drop(resource)}};
   } else if (verb == "stop") {
     kubelet.stop();
     return {{"ok", true}};
