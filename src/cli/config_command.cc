@@ -118,4 +118,15 @@ int config_explain(std::span<const std::string> args, const config::Env& env, st
   return kGood;
 }
 
+int run_config(std::span<const std::string> args, const char* const* environment) {
+  std::string_view which = args.empty() ? std::string_view() : std::string_view(args[0]);
+  if (which == "check") return config_check(args.subspan(1), std::cout, std::cerr);
+  if (which == "explain") {
+    return config_explain(args.subspan(1), config::env_from(environment), std::cout, std::cerr);
+  }
+  bool help = !args.empty() && is_help(args[0]);
+  (help ? std::cout : std::cerr) << kCheckUsage << '\n' << kExplainUsage;
+  return help ? kGood : kUsage;
+}
+
 }  // namespace kerf::cli

@@ -20,4 +20,8 @@ int config_check(std::span<const std::string> args, std::ostream& out, std::ostr
 int config_explain(std::span<const std::string> args, const config::Env& env, std::ostream& out,
                    std::ostream& err);
 
+// The command `kerf config`: chooses one of the two by the first argument, with the process's
+// standard streams. `environment` is `environ`.
+int run_config(std::span<const std::string> args, const char* const* environment);
+
 }  // namespace kerf::cli
