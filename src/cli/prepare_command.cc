@@ -278,8 +278,8 @@ Result<std::vector<std::string>> prepare_once(const PrepareTarget& target) {
 
 namespace {
 
-constexpr std::uint32_t kWatched = IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF |
-                                   IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK;
+constexpr std::uint32_t kWatched =
+    IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 Result<Fd> stop_signals() {
   sigset_t signals;
