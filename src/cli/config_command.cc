@@ -40,8 +40,7 @@ Result<std::string> read_input(const std::string& file) {
   return text;
 }
 
-config::Effective check_input(const std::string& file) {
-  std::string shown = file == "-" ? "<stdin>" : file;
+config::Effective check_input(const std::string& file, const std::string& shown) {
   Result<std::string> text = read_input(file);
   if (text) return config::evaluate_file(*text, shown);
   config::Effective nothing;
@@ -90,12 +89,13 @@ int config_check(std::span<const std::string> args, std::ostream& out, std::ostr
     err << kCheckUsage;
     return kUsage;
   }
-  config::Effective checked = check_input(files[0]);
+  std::string shown = files[0] == "-" ? "<stdin>" : files[0];
+  config::Effective checked = check_input(files[0], shown);
   if (json) {
-    out << config::render_json(files[0], checked.findings) << '\n';
+    out << config::render_json(shown, checked.findings) << '\n';
   } else {
     for (const config::Diagnostic& d : checked.findings) out << config::render(d) << '\n';
-    print_summary(files[0], checked.findings, out);
+    print_summary(shown, checked.findings, out);
   }
   return checked.ok() ? kGood : kErrors;
 }
