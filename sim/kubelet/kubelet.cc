@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kGarbage[] = "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n";
+constexpr char kGarbage[] = "\x16\x03\x01\x02 certainly not the preface of HTTP/2, and longer than one frame";
 
 struct Plugin {
   Resource seen;

@@ -50,16 +50,19 @@ Status clear(const std::string& path, const sockaddr_un& address) {
   const std::string directory = directory_of(path);
   struct stat at{};
   if (lstat(path.c_str(), &at) != 0) {
-    if (errno != ENOENT) return fail_errno("cannot look at socket path", path, errno);
+    if (errno == ENOTDIR) {
+      return fail(Kind::kConflict, "not a directory", directory,
+                  "point the kubelet socket into a directory");
+    }
+    if (errno != ENOENT) {
+      return fail_errno("cannot look at socket path", path, errno,
+                        "make " + directory + " accessible to this user");
+    }
     struct stat parent{};
     if (stat(directory.c_str(), &parent) != 0) {
       return fail_errno("the directory for our socket is not there", directory, errno,
                         "the kubelet creates it; check that it runs and that its device-plugin "
                         "directory is mounted here");
-    }
-    if (!S_ISDIR(parent.st_mode)) {
-      return fail(Kind::kConflict, "not a directory", directory,
-                  "point the kubelet socket into a directory");
     }
     return {};
   }
