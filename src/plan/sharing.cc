@@ -181,7 +181,7 @@ class Sharer {
   std::vector<Resource> collect() {
     std::vector<Resource> resources;
     for (auto& [name, devices] : by_name_) {
-      std::stable_sort(devices.begin(), devices.end(), [](const Device& a, const Device& b) {
+      std::sort(devices.begin(), devices.end(), [](const Device& a, const Device& b) {
         return std::tie(a.gpu, a.mig, a.replica) < std::tie(b.gpu, b.mig, b.replica);
       });
       Resource resource;
