@@ -144,7 +144,7 @@ TEST(Load, AFileThatCannotBeReadIsAnErrorThatNamesIt) {
 
 TEST(Load, AnErrorInTheFileNamesPlaceFieldAndRemedy) {
   Result<Effective> e = load({{"config-file", {"config.yaml"}}}, {},
-                             file_of("flags: {migStrategy: tripple, gdsEnabled: 1}"));
+                             file_of("flags: {migStrategy: another, gdsEnabled: 1}"));
   ASSERT_FALSE(e.has_value());
   EXPECT_EQ(e.error().kind, Kind::kInvalid);
   EXPECT_EQ(e.error().text(),
