@@ -288,6 +288,10 @@ void initialise(Shared& shared, const Declared& declared) {
   shared.driver_epoch = 1;
   shared.next_fault_id = 1;
   shared.created_ns = now_ns();
+  populate(shared, declared);
+}
+
+void populate(Shared& shared, const Declared& declared) {
   std::memcpy(shared.driver_version, declared.machine.driver, sizeof(shared.driver_version));
   for (uint32_t i = 0; i < declared.machine.gpu_count; ++i) {
     reset_gpu(shared, i);

@@ -87,6 +87,8 @@ void unlock_after_fork();
 
 // Fills `shared` as it is right after the machine was switched on.
 void initialise(Shared& shared, const Declared& declared);
+// The part of it that a reset repeats: live state, MIG devices and processes as declared.
+void populate(Shared& shared, const Declared& declared);
 // Path of the machine file by the rules of the environment; empty if there is none.
 std::string find_machine_file();
 std::string state_directory();
