@@ -67,7 +67,7 @@ std::string top_html(const NodeStatus& node) {
          since_html(node.started_ms, node.now_ms) + "</span><span>kerf " +
          html_escape(node.version) +
          "</span></p><p class=\"live\" id=\"live\" data-state=\"static\">as of " +
-         time_html(node.now_ms) + " UTC</p></div>";
+         rfc3339_ms(node.now_ms).substr(11, 8) + " UTC</p></div>";
 }
 
 std::string health_html(const std::vector<Problem>& problems) {

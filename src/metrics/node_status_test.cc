@@ -38,6 +38,10 @@ struct DriverCase {
   bool fail_on_init_error;
   std::string_view status;
   bool ready;
+  friend std::ostream& operator<<(std::ostream& out, const DriverCase& test) {
+    return out << to_string(test.state) << (test.was_ready ? ", was ready" : ", never ready")
+               << (test.fail_on_init_error ? ", must be there" : ", may come later");
+  }
 };
 class DriverHealth : public ::testing::TestWithParam<DriverCase> {};
 TEST_P(DriverHealth, FollowsFromStateAndPolicy) {

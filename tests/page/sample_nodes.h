@@ -1,6 +1,8 @@
 // Node states that tests and the page's test server show: made by hand, no hardware behind them.
 #pragma once
 
+#include <cstdio>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -176,6 +178,9 @@ inline metrics::NodeStatus hostile() {
 struct Named {
   std::string_view name;
   metrics::NodeStatus (*make)();
+  friend std::ostream& operator<<(std::ostream& out, const Named& named) {
+    return out << named.name;
+  }
 };
 inline const std::vector<Named>& all() {
   static const std::vector<Named> kAll = {{"healthy", healthy},
