@@ -1,0 +1,144 @@
+"""The commands of the documentation, run as they stand in the order in which it gives them, with
+what it says they print. Those that concern both deployments or the state of the cluster at one
+moment are in `suite`."""
+
+import os
+import re
+import shutil
+import tempfile
+
+from kube import (NAMESPACE, NODE, PLUGIN, CheckFailed, eventually, expect, run, run_on_terminal)
+
+# Where the commands are run; the paths below are relative to it.
+MANIFESTS = os.environ.get("KERF_CLUSTER_MANIFESTS",
+                           os.path.dirname(os.path.dirname(os.path.dirname(
+                               os.path.abspath(__file__)))))
+FULL = "infrastructure/controllers/nvidia-device-plugin"  # ten slices of a GPU
+SMALL = "gpu-device-plugin"  # four
+
+
+class Documented:
+    """The part of the suite that runs documented commands; needs its api, report, wait_phase."""
+
+    def verbatim(self, command, wanted, terminal=False, status=0, tries=1):
+        """Runs a documented command as it stands and looks for what the document says."""
+        def check():
+            code, output = (run_on_terminal if terminal else run)(command)
+            expect(status is None or code == status,
+                   f"$ {command}\nexit status {code}, not {status}:\n{output[-1500:]}")
+            for pattern in [wanted] if isinstance(wanted, str) else wanted:
+                expect(re.search(pattern, output, re.M),
+                       f"$ {command}\nprints nothing like /{pattern}/:\n{output[-1500:]}")
+        def patient():
+            eventually(tries, lambda: check() is None, f"$ {command}")
+        self.report.check("$ " + re.sub(r"\s*\\?\n\s*", " ", command)[:150],
+                          patient if tries > 1 else check)
+
+    def documented_runs(self):
+        image = "nvcr.io/nvidia/cuda:12.4.1-base-ubuntu22.04"
+        extras = ('"runtimeClassName":"nvidia","tolerations":[{"key":"nvidia.com/gpu","operator":'
+                  '"Exists","effect":"NoSchedule"}],"nodeSelector":'
+                  '{"feature.node.kubernetes.io/pci-10de.present":"true"}')
+        # kubectl dropped --limits in 1.24, so that the documented loop cannot run on any current
+        # version. Recorded by the first check; the second says the same by --overrides.
+        self.verbatim(
+            "for i in {1..3}; do\n  kubectl run gpu-test-$i \\\n"
+            f"    --image={image} \\\n    --restart=Never --rm -it \\\n"
+            "    --overrides='{\"spec\":{" + extras + "}}' \\\n"
+            "    --limits=nvidia.com/gpu=1 \\\n    -- nvidia-smi\ndone",
+            "unknown flag: --limits", terminal=True, status=None)
+        container = ('"containers":[{"name":"gpu-test-\'$i\'","image":"' + image + '",'
+                     '"args":["nvidia-smi"],"resources":{"limits":{"nvidia.com/gpu":"1"}}}]')
+        self.verbatim(
+            "for i in {1..3}; do\n  kubectl run gpu-test-$i \\\n"
+            f"    --image={image} \\\n    --restart=Never --rm -it \\\n"
+            "    --overrides='{\"spec\":{" + extras + "," + container + "}}' \\\n"
+            "    -- nvidia-smi || exit 1\ndone",
+            [r"NVIDIA-SMI", r"RTX 3090", 'pod "gpu-test-3" deleted'], terminal=True)
+        self.verbatim(
+            "kubectl run nvidia-debug --image=nvidia/cuda:12.4.1-base-ubuntu22.04 \\\n"
+            "  --restart=Never --rm -it \\\n"
+            "  --overrides='{\"spec\":{\"runtimeClassName\":\"nvidia\"}}' \\\n  -- nvidia-smi",
+            [r"NVIDIA-SMI", r"RTX 3090"], terminal=True)
+        self.report.check("the test pod runs when it is uncommented", self.check_test_pod)
+        pod = self.plugin_name()
+        self.verbatim(f"kubectl exec -it {pod} -n {NAMESPACE} -- lsmod | grep nvidia",
+                      r"^nvidia|^$", status=None)
+        # The resource pcidevices belongs to another product; what it would list, kerf lists.
+        self.verbatim(f"kubectl get pcidevices -n {NODE} | grep NVIDIA",
+                      "doesn't have a resource type", status=None)
+
+    def plugin_name(self):
+        try:
+            return self.api.plugin_pod()["metadata"]["name"]
+        except CheckFailed:
+            return "no-plugin-pod"
+
+    def check_test_pod(self):
+        with tempfile.TemporaryDirectory() as copy:
+            for name in ("infrastructure", "deploy"):
+                if os.path.isdir(f"{MANIFESTS}/{name}"):
+                    shutil.copytree(f"{MANIFESTS}/{name}", f"{copy}/{name}")
+            path = f"{copy}/{FULL}/kustomization.yaml"
+            with open(path) as file:
+                text = file.read()
+            text, times = re.subn(r"^(\s*)#\s*(- .*nvidia-test-pod\.yaml)", r"\1\2", text, flags=re.M)
+            expect(times == 1, f"{FULL}/kustomization.yaml has no commented nvidia-test-pod.yaml")
+            with open(path, "w") as file:
+                file.write(text)
+            code, output = run(f"kubectl apply -k {copy}/{FULL}/")
+            expect(code == 0, output)
+        try:
+            self.wait_phase("nvidia-test", "Succeeded", "Failed", seconds=90)
+            code, output = run(f"kubectl logs -n {NAMESPACE} nvidia-test")
+            expect(code == 0 and "NVIDIA-SMI" in output, output)
+        finally:
+            run(f"kubectl delete pod -n {NAMESPACE} nvidia-test --grace-period=0 --force")
+
+    def four_documented_pods(self):
+        names = [f"gpu-test-{i}" for i in (1, 2, 3, 4)]
+        pods = "---\n".join(f"""apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: gpu-device-plugin
+spec:
+  restartPolicy: Never
+  containers:
+  - name: cuda-test
+    image: nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda11.7.1-ubuntu20.04
+    resources:
+      limits:
+        nvidia.com/gpu: "1"
+  runtimeClassName: nvidia
+""" for name in names)
+        self.verbatim(f"kubectl apply -f - << EOF\n{pods}EOF", "pod/gpu-test-4 created")
+        self.verbatim(f"kubectl get pods -n {NAMESPACE} | grep gpu-test",
+                      [rf"^{name}\s+1/1\s+Running" for name in names], tries=20)
+        self.report.check("the four pods end well", lambda: [
+            self.wait_phase(name, "Succeeded", seconds=60) for name in names] and None)
+        for name in names:
+            self.verbatim(f"kubectl logs {name} -n {NAMESPACE}", "^Test PASSED$")
+        self.verbatim(f"kubectl delete pods {' '.join(names)} -n {NAMESPACE}",
+                      'pod "gpu-test-4" deleted')
+
+    def troubleshooting(self):
+        self.verbatim("kubectl get nodes -l feature.node.kubernetes.io/pci-0300_10de.present=true",
+                      rf"^{NODE}\s+Ready")
+        self.verbatim(f"kubectl get configmap nvidia-device-plugin-config -n {NAMESPACE} -o yaml",
+                      r"replicas: 4")
+        self.verbatim(f'kubectl logs -l {PLUGIN} -n {NAMESPACE} | grep -i "time.*slic"', r"\S")
+        self.verbatim(f"kubectl get pods -n {NAMESPACE} -o wide", rf"\s{NODE}\s")
+        self.verbatim('kubectl describe nodes | grep -A 10 "Allocated resources"',
+                      r"nvidia\.com/gpu\s+0\s+0")
+        self.verbatim("kubectl get runtimeclass nvidia", r"^nvidia\s+nvidia")
+        self.verbatim(f"kubectl get all -n {NAMESPACE}",
+                      [r"^pod/nvidia-device-plugin", r"^daemonset.apps/nvidia-device-plugin"])
+        self.verbatim(
+            "kubectl run nvidia-debug --image=nvidia/cuda:12.4.1-base-ubuntu22.04 "
+            "--restart=Never --rm -it --overrides='{\"spec\":{\"runtimeClassName\":\"nvidia\","
+            '"containers":[{"name":"nvidia-debug","image":"nvidia/cuda:12.4.1-base-ubuntu22.04",'
+            "\"command\":[\"nvidia-smi\"]}]}}'", ["NVIDIA-SMI", "RTX 3090"], terminal=True)
+        self.verbatim(f"kubectl exec -it {self.plugin_name()} -n {NAMESPACE} -- "
+                      "ls -la /var/lib/kubelet/device-plugins/",
+                      [r"kubelet\.sock", r"nvidia-gpu\.sock"], terminal=True)
