@@ -225,6 +225,11 @@ uint32_t remove_processes(Shared& shared, uint32_t gpu, uint32_t pid) {
   return removed;
 }
 
+void remove_instance_processes(Shared& shared, uint32_t gpu, uint32_t gi) {
+  for (Process& p : shared.processes)
+    if (p.used && p.gpu == gpu && p.gi == gi) p.used = 0;
+}
+
 const char* kind_name(FaultKind kind) {
   for (const auto& [value, name] : kKinds)
     if (value == kind) return name;

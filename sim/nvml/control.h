@@ -34,6 +34,7 @@ uint32_t clear_faults(Shared& shared, uint32_t id, uint32_t gpu, FaultKind kind)
 void reset_machine(Shared& shared, const Declared& declared);
 bool add_process(Shared& shared, const Process& process);
 uint32_t remove_processes(Shared& shared, uint32_t gpu, uint32_t pid);
+void remove_instance_processes(Shared& shared, uint32_t gpu, uint32_t gi);
 
 const char* kind_name(FaultKind kind);
 FaultKind kind_by_name(const std::string& name);  // kUnused if there is none

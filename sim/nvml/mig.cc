@@ -45,6 +45,12 @@ bool process_on(const Shared& shared, uint32_t gpu, uint32_t gi, uint32_t ci) {
   return false;
 }
 
+// Drivers number instances by size: the whole GPU 0, halves from 1, quarters from 3, the rest from 7.
+uint32_t first_id(uint32_t slices, uint32_t most) {
+  if (slices >= most) return 0;
+  return slices >= 3 ? 1 : slices == 2 ? 3 : 7;
+}
+
 uint32_t first_place(const Shared& shared, uint32_t gpu, const MigProfile& profile) {
   for (uint32_t i = 0; i < profile.place_count; ++i)
     if (place_free(shared, gpu, profile.places[i], profile.place_size)) return profile.places[i];
@@ -79,8 +85,8 @@ uint32_t create_gpu_instance(Shared& shared, uint32_t gpu, const MigProfile& pro
   for (GpuInstanceState& gi : shared.mig[gpu]) {
     if (gi.used) continue;
     std::memset(&gi, 0, sizeof(gi));
-    for (id = 1; find_gpu_instance(shared, gpu, id);) ++id;
-    if (profile.slices >= table->max_devices) id = 0;  // a whole-GPU instance is number 0
+    id = first_id(profile.slices, table->max_devices);
+    while (find_gpu_instance(shared, gpu, id)) ++id;
     gi.used = 1;
     gi.id = id;
     gi.profile = profile.profile;
