@@ -175,9 +175,13 @@ std::vector<Problem> problems_of(const NodeStatus& node) {
                    "changes. kerf config check FILE prints all findings."});
   }
   std::copy(node.problems.begin(), node.problems.end(), std::back_inserter(out));
-  std::stable_sort(out.begin(), out.end(),
-                   [](const Problem& a, const Problem& b) { return a.severity > b.severity; });
-  return out;
+  // Worst first, otherwise in the order found. (clang 19 rejects libstdc++ 12's stable_sort.)
+  std::vector<Problem> sorted;
+  for (Severity severity : {kFailed, kDegraded, kWaiting}) {
+    std::copy_if(out.begin(), out.end(), std::back_inserter(sorted),
+                 [&](const Problem& problem) { return problem.severity == severity; });
+  }
+  return sorted;
 }
 
 std::string_view overall(const std::vector<Problem>& problems) {
