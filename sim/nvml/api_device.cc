@@ -123,7 +123,7 @@ Return text_of(const char* symbol, Device device, char* out, u32 length,
   });
 }
 
-Return number_of(const char* symbol, Device device, u32* out, u32 GpuSpec::*member) {
+Return number_of(const char* symbol, Device device, u32* out, u32 GpuSpec::* member) {
   return on_gpu(symbol, device, {out}, [&](const View& v) {
     return v.spec->*member ? give(out, v.spec->*member) : kErrorNotSupported;
   });
@@ -216,7 +216,8 @@ SIM_API Return nvmlDeviceGetIndex(Device device, u32* index) {
 }
 
 SIM_API Return nvmlDeviceGetMinorNumber(Device device, u32* minor) {
-  return on_gpu(__func__, device, {minor}, [&](const View& v) { return give(minor, v.live.minor); });
+  return on_gpu(__func__, device, {minor},
+                [&](const View& v) { return give(minor, v.live.minor); });
 }
 SIM_API Return nvmlDeviceGetBoardId(Device device, u32* id) {
   return on_gpu(__func__, device, {id}, [&](const View& v) {
@@ -233,7 +234,8 @@ SIM_API Return nvmlDeviceGetMemoryBusWidth(Device device, u32* bits) {
   return number_of(__func__, device, bits, &GpuSpec::memory_bus_width);
 }
 SIM_API Return nvmlDeviceGetBrand(Device device, u32* brand) {
-  return on_gpu(__func__, device, {brand}, [&](const View& v) { return give(brand, v.spec->brand); });
+  return on_gpu(__func__, device, {brand},
+                [&](const View& v) { return give(brand, v.spec->brand); });
 }
 SIM_API Return nvmlDeviceGetArchitecture(Device device, u32* architecture) {
   return on_gpu(__func__, device, {architecture},
@@ -293,8 +295,15 @@ SIM_API Return nvmlDeviceGetPciInfoExt(Device device, PciInfoExt* pci) {
     if (pci->version != version_word<PciInfoExt>(1)) return kErrorArgumentVersionMismatch;
     PciInfo full;
     fill_pci(v.spec->bus_id, v.spec->pci_id, v.spec->subsystem_id, &full);
-    *pci = {pci->version, full.domain, full.bus, full.device, full.pci_device_id,
-            full.pci_subsystem_id, 3, v.spec->brand == kBrandGeforce ? 0U : 2U, {}};
+    *pci = {pci->version,
+            full.domain,
+            full.bus,
+            full.device,
+            full.pci_device_id,
+            full.pci_subsystem_id,
+            3,
+            v.spec->brand == kBrandGeforce ? 0U : 2U,
+            {}};
     std::memcpy(pci->bus_id, full.bus_id, sizeof(pci->bus_id));
     return kSuccess;
   });
@@ -314,7 +323,8 @@ SIM_API Return nvmlDeviceGetVirtualizationMode(Device device, u32* mode) {
 }
 SIM_API Return nvmlDeviceGetAddressingMode(Device device, DeviceAddressingMode* mode) {
   return on_gpu(__func__, device, {mode}, [&](const View& v) {
-    if (mode->version != version_word<DeviceAddressingMode>(1)) return kErrorArgumentVersionMismatch;
+    if (mode->version != version_word<DeviceAddressingMode>(1))
+      return kErrorArgumentVersionMismatch;
     return v.spec->addressing_supported ? give(&mode->value, v.spec->addressing)
                                         : kErrorNotSupported;
   });

@@ -132,8 +132,12 @@ SIM_API Return nvmlDeviceGetRemappedRows(Device device, u32* corrected, u32* unc
 SIM_API Return nvmlDeviceGetRemappedRows_v2(Device device, RemappedRowsV2* out) {
   return on_gpu(__func__, device, {out}, [&](const View& v) {
     if (!v.spec->row_remapper) return kErrorNotSupported;
-    *out = {static_cast<u32>(v.live.remap_corrected), 0, static_cast<u32>(v.live.remap_uncorrected),
-            0, v.live.remap_pending, v.live.remap_failed};
+    *out = {static_cast<u32>(v.live.remap_corrected),
+            0,
+            static_cast<u32>(v.live.remap_uncorrected),
+            0,
+            v.live.remap_pending,
+            v.live.remap_failed};
     return kSuccess;
   });
 }

@@ -66,8 +66,8 @@ Found look(const Set& set, const Shared& shared, u64 now, Event& event, u64& cur
   }
   cursor = head;
   for (u32 i = 0; i < shared.machine.gpu_count && i < kMaxGpus; ++i)
-    if (set.mask[i].load() && (effects_on(shared, i, now).lost ||
-                               set.generation[i] != shared.live[i].generation))
+    if (set.mask[i].load() &&
+        (effects_on(shared, i, now).lost || set.generation[i] != shared.live[i].generation))
       return Found::kLost;
   return Found::kNothing;
 }

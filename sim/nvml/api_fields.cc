@@ -37,13 +37,20 @@ Return ecc_field(const View& v, FieldValue& f) {
   if (!v.spec->ecc) return kErrorNotSupported;
   const GpuLive& live = v.live;
   switch (f.field_id) {
-    case 1: return put_u32(f, live.ecc_mode);
-    case 2: return put_u32(f, live.ecc_pending);
-    case 3: return put_u64(f, ecc_sum(live, 0, 0));
-    case 4: return put_u64(f, ecc_sum(live, 1, 0));
-    case 5: return put_u64(f, ecc_sum(live, 0, 1));
-    case 6: return put_u64(f, ecc_sum(live, 1, 1));
-    default: break;
+    case 1:
+      return put_u32(f, live.ecc_mode);
+    case 2:
+      return put_u32(f, live.ecc_pending);
+    case 3:
+      return put_u64(f, ecc_sum(live, 0, 0));
+    case 4:
+      return put_u64(f, ecc_sum(live, 1, 0));
+    case 5:
+      return put_u64(f, ecc_sum(live, 0, 1));
+    case 6:
+      return put_u64(f, ecc_sum(live, 1, 1));
+    default:
+      break;
   }
   // 7-28: pairs corrected/uncorrected by location, volatile then aggregate; CBU has one of a pair.
   constexpr u8 kLocations[] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 6};
@@ -101,21 +108,41 @@ Return link_field(const View& v, FieldValue& f) {
   if (links == 0) return kErrorNotSupported;
   const u32 link = f.scope_id < links ? f.scope_id : 0;
   switch (f.field_id) {
-    case 84: case 85: case 86: case 87: case 88: case 89: case 90:
-    case 132: case 133: case 134: case 135: case 136: case 137:
+    case 84:
+    case 85:
+    case 86:
+    case 87:
+    case 88:
+    case 89:
+    case 90:
+    case 132:
+    case 133:
+    case 134:
+    case 135:
+    case 136:
+    case 137:
       return put_u32(f, v.spec->link_mbps);
-    case 138: case 140: return put_u64(f, link_kib(v, true));
-    case 139: case 141: return put_u64(f, link_kib(v, false));
-    case 146: return put_u32(f, link);
+    case 138:
+    case 140:
+      return put_u64(f, link_kib(v, true));
+    case 139:
+    case 141:
+      return put_u64(f, link_kib(v, false));
+    case 146:
+      return put_u32(f, link);
     case 147: {
       u32 count = 0;
       for (u32 i = 0; i < links; ++i) count += v.spec->links[i].remote_type == kNvLinkToSwitch;
       return put_u32(f, count);
     }
-    case 164: return put_u32(f, v.spec->link_mbps);
-    case 165: return put_u32(f, link_up(v, link));
-    case 166: return put_u32(f, v.spec->link_version);
-    default: return link_error_field(v, f);
+    case 164:
+      return put_u32(f, v.spec->link_mbps);
+    case 165:
+      return put_u32(f, link_up(v, link));
+    case 166:
+      return put_u32(f, v.spec->link_version);
+    default:
+      return link_error_field(v, f);
   }
 }
 
@@ -130,11 +157,16 @@ Return power_field(const View& v, FieldValue& f) {
     return v.spec->power_usage ? put_u64(f, r.energy_mj) : kErrorNotSupported;
   if (!v.spec->power_limits) return kErrorNotSupported;
   switch (f.field_id) {
-    case 187: return put_u32(f, v.spec->power_min_mw);
-    case 188: return put_u32(f, v.spec->power_max_mw);
-    case 189: return put_u32(f, v.spec->power_default_mw);
-    case 190: return put_u32(f, r.enforced_mw);
-    default: return put_u32(f, r.limit_mw);
+    case 187:
+      return put_u32(f, v.spec->power_min_mw);
+    case 188:
+      return put_u32(f, v.spec->power_max_mw);
+    case 189:
+      return put_u32(f, v.spec->power_default_mw);
+    case 190:
+      return put_u32(f, r.enforced_mw);
+    default:
+      return put_u32(f, r.limit_mw);
   }
 }
 
@@ -150,8 +182,8 @@ Return field(const View& v, FieldValue& f) {
   const u32 id = f.field_id;
   if (between(id, 1, 28)) return ecc_field(v, f);
   if (between(id, 29, 31)) return retired_field(v, f);
-  if (between(id, 32, 59) || between(id, 84, 91) || between(id, 96, 119) ||
-      between(id, 132, 141) || id == 146 || id == 147 || between(id, 161, 166))
+  if (between(id, 32, 59) || between(id, 84, 91) || between(id, 96, 119) || between(id, 132, 141) ||
+      id == 146 || id == 147 || between(id, 161, 166))
     return link_field(v, f);
   if (between(id, 74, 81)) return policy_field(v, f);
   if (id == kFieldMemoryTemperature)

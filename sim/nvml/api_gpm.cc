@@ -32,18 +32,35 @@ SampleData* find_sample(GpmSample sample) {
 // Percent or MiB/s for a metric under a load, NaN where the board has none such.
 double metric(u32 id, double load) {
   switch (id) {
-    case 1: case 2: return load;
-    case 3: return load * 0.6;
-    case 4: return load * 0.1;
-    case 5: case 7: return load * 0.45;
-    case 6: case 9: case 11: return 0;
-    case 10: return load * 0.4;
-    case 12: return load * 0.2;
-    case 13: return load * 0.15;
-    case 20: return load * 4;
-    case 21: return load * 9;
-    case 60: case 61: return load * 100;
-    default: return id >= 30 && id <= 51 ? 0 : std::nan("");
+    case 1:
+    case 2:
+      return load;
+    case 3:
+      return load * 0.6;
+    case 4:
+      return load * 0.1;
+    case 5:
+    case 7:
+      return load * 0.45;
+    case 6:
+    case 9:
+    case 11:
+      return 0;
+    case 10:
+      return load * 0.4;
+    case 12:
+      return load * 0.2;
+    case 13:
+      return load * 0.15;
+    case 20:
+      return load * 4;
+    case 21:
+      return load * 9;
+    case 60:
+    case 61:
+      return load * 100;
+    default:
+      return id >= 30 && id <= 51 ? 0 : std::nan("");
   }
 }
 
@@ -114,13 +131,14 @@ SIM_API Return nvmlGpmMetricsGet(GpmMetricsGet* get) {
     m.value = metric(m.metric_id, load);
     m.nvml_return = std::isnan(m.value) ? kErrorNotSupported : kSuccess;
     m.short_name = m.long_name = "";
-    m.unit = m.metric_id >= 20 && m.metric_id != 30 && m.metric_id < 62 && m.metric_id > 51 ? "MiB/s" : "%";
+    m.unit = m.metric_id >= 20 && m.metric_id != 30 && m.metric_id < 62 && m.metric_id > 51
+                 ? "MiB/s"
+                 : "%";
     if (m.metric_id == 20 || m.metric_id == 21) m.unit = "MiB/s";
   }
   return kSuccess;
 }
 SIM_API Return nvmlGpmQueryIfStreamingEnabled(Device device, u32* enabled) {
-  return on_gpu(__func__, device, {enabled}, [&](const View& v) {
-    return v.spec->gpm ? give(enabled, 0) : kErrorNotSupported;
-  });
+  return on_gpu(__func__, device, {enabled},
+                [&](const View& v) { return v.spec->gpm ? give(enabled, 0) : kErrorNotSupported; });
 }

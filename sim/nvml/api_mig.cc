@@ -80,22 +80,22 @@ Return profile_of(const View& v, u32 profile, const MigProfile*& out) {
 }
 
 void fill_profile(const MigProfile& p, GpuInstanceProfileInfo* out) {
-  *out = {p.id,     0,      p.slices, p.max_instances, p.sms, p.copy, p.decoders, p.encoders,
-          p.jpeg,   p.ofa,  p.memory_mib};
+  *out = {p.id,       0,          p.slices, p.max_instances, p.sms,       p.copy,
+          p.decoders, p.encoders, p.jpeg,   p.ofa,           p.memory_mib};
 }
 
 Return fill_profile_v(const MigProfile& p, GpuInstanceProfileInfoV2* out) {
   const std::string name = std::string("MIG ") + p.name;
   if (out->version == version_word<GpuInstanceProfileInfoV2>(2)) {
-    *out = {out->version, p.id,   0,          p.slices,   p.max_instances, p.sms,
-            p.copy,       p.decoders, p.encoders, p.jpeg, p.ofa,           p.memory_mib, {}};
+    *out = {out->version, p.id,       0,      p.slices, p.max_instances, p.sms, p.copy,
+            p.decoders,   p.encoders, p.jpeg, p.ofa,    p.memory_mib,    {}};
     return copy_text(name.c_str(), out->name, sizeof(out->name));
   }
   auto* v3 = reinterpret_cast<GpuInstanceProfileInfoV3*>(out);
   if (v3->version != version_word<GpuInstanceProfileInfoV3>(3))
     return kErrorArgumentVersionMismatch;
-  *v3 = {v3->version, p.id,       p.slices, p.max_instances, p.sms,        p.copy,
-         p.decoders,  p.encoders, p.jpeg,   p.ofa,           p.memory_mib, {},     0};
+  *v3 = {v3->version, p.id,   p.slices, p.max_instances, p.sms, p.copy, p.decoders,
+         p.encoders,  p.jpeg, p.ofa,    p.memory_mib,    {},    0};
   return copy_text(name.c_str(), v3->name, sizeof(v3->name));
 }
 
@@ -152,8 +152,7 @@ Return create_compute(const char* symbol, GpuInstance handle, u32 profile, u32 s
     ComputeInstanceState made{};
     const Return rc = mutate([&](Shared& shared) {
       u32 id = 0;
-      const u32 code =
-          create_compute_instance(shared, at.view.gpu, at.gi.id, profile, start, id);
+      const u32 code = create_compute_instance(shared, at.view.gpu, at.gi.id, profile, start, id);
       const GpuInstanceState* gi = find_gpu_instance(shared, at.view.gpu, at.gi.id);
       if (code == kSuccess && gi) made = *find_compute_instance(*gi, id);
       return static_cast<Return>(code);
@@ -164,14 +163,15 @@ Return create_compute(const char* symbol, GpuInstance handle, u32 profile, u32 s
 }
 
 // How many instances of `slices` fit into one GPU instance of `owner`.
-Return compute_profile(const Instance& at, u32 profile, u32 engine,
-                       ComputeInstanceProfileInfo* out, std::string* name) {
+Return compute_profile(const Instance& at, u32 profile, u32 engine, ComputeInstanceProfileInfo* out,
+                       std::string* name) {
   const MigProfile* owner = find_profile(*table_of(at.view), at.gi.profile);
   const u32 slices = compute_profile_slices(profile);
   if (profile >= 9 || engine != 0) return kErrorInvalidArgument;
   if (!owner || slices == 0 || slices > owner->slices || profile == 7) return kErrorNotSupported;
-  *out = {profile,     slices,         owner->slices / slices, owner->sms / owner->slices * slices,
-          owner->copy, owner->decoders, owner->encoders,       owner->jpeg, owner->ofa};
+  *out = {profile,     slices,          owner->slices / slices, owner->sms / owner->slices * slices,
+          owner->copy, owner->decoders, owner->encoders,        owner->jpeg,
+          owner->ofa};
   if (name)
     *name = slices == owner->slices ? std::string("MIG ") + owner->name
                                     : "MIG " + std::to_string(slices) + "c." + owner->name;
@@ -276,8 +276,15 @@ Return attributes(const char* symbol, Device device, DeviceAttributes* out) {
     });
     const MigProfile* p = find_profile(*table_of(v), profile);
     if (!p || !slices) return kErrorInvalidArgument;
-    *out = {p->sms / p->slices * slices, p->copy, p->decoders, p->encoders,  p->jpeg,
-            p->ofa,                      p->slices, slices,    p->memory_mib};
+    *out = {p->sms / p->slices * slices,
+            p->copy,
+            p->decoders,
+            p->encoders,
+            p->jpeg,
+            p->ofa,
+            p->slices,
+            slices,
+            p->memory_mib};
     if (slices == p->slices) out->multiprocessor_count = p->sms;
     return kSuccess;
   });
@@ -396,9 +403,9 @@ SIM_API Return nvmlGpuInstanceGetInfo(GpuInstance handle, GpuInstanceInfo* out) 
 SIM_API Return nvmlGpuInstanceGetComputeInstanceProfileInfo(GpuInstance handle, u32 profile,
                                                             u32 engine,
                                                             ComputeInstanceProfileInfo* out) {
-  return on_instance(
-      __func__, handle, HandleKind::kGpuInstance, {out},
-      [&](const Instance& at) { return compute_profile(at, profile, engine, out, nullptr); });
+  return on_instance(__func__, handle, HandleKind::kGpuInstance, {out}, [&](const Instance& at) {
+    return compute_profile(at, profile, engine, out, nullptr);
+  });
 }
 
 SIM_API Return nvmlGpuInstanceGetComputeInstanceProfileInfoV(GpuInstance handle, u32 profile,
@@ -454,8 +461,7 @@ SIM_API Return nvmlGpuInstanceCreateComputeInstanceWithPlacement(
 SIM_API Return nvmlComputeInstanceDestroy(ComputeInstance handle) {
   return on_instance(__func__, handle, HandleKind::kComputeInstance, {}, [&](const Instance& at) {
     return mutate([&](Shared& shared) {
-      return static_cast<Return>(
-          destroy_compute_instance(shared, at.view.gpu, at.gi.id, at.ci.id));
+      return static_cast<Return>(destroy_compute_instance(shared, at.view.gpu, at.gi.id, at.ci.id));
     });
   });
 }
@@ -485,8 +491,11 @@ SIM_API Return nvmlGpuInstanceGetComputeInstanceById(GpuInstance handle, u32 id,
 
 namespace {
 ComputeInstanceInfo compute_info(const Instance& at) {
-  return {gpu_handle(at.view.gpu), gpu_instance_handle(at.view.gpu, at.gi), at.ci.id,
-          at.ci.profile, {at.ci.start, at.ci.size}};
+  return {gpu_handle(at.view.gpu),
+          gpu_instance_handle(at.view.gpu, at.gi),
+          at.ci.id,
+          at.ci.profile,
+          {at.ci.start, at.ci.size}};
 }
 }  // namespace
 

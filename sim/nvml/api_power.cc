@@ -40,7 +40,7 @@ Amounts amounts(const View& v) {
 }
 
 Return read_number(const char* symbol, Device device, u32* out, bool (*has)(const GpuSpec&),
-                   u32 Reading::*member) {
+                   u32 Reading::* member) {
   return on_gpu(symbol, device, {out}, [&](const View& v) {
     return has(*v.spec) ? give(out, v.read().*member) : kErrorNotSupported;
   });
@@ -59,8 +59,7 @@ Return set_limit(const char* symbol, Device device, u32 milliwatts) {
     return mutate([&](Shared& shared) {
       shared.live[v.gpu].power_limit_mw = milliwatts;
       for (Fault& f : shared.faults)  // a new request ends a drift of this GPU
-        if (f.used && f.kind == FaultKind::kLimitDrift && f.gpu == v.gpu &&
-            in_force(f, now_ns()))
+        if (f.used && f.kind == FaultKind::kLimitDrift && f.gpu == v.gpu && in_force(f, now_ns()))
           f.used = 0;
       return kSuccess;
     });
@@ -123,9 +122,8 @@ Return unlock_clocks(const char* symbol, Device device, bool memory) {
 }
 
 Return reasons(const char* symbol, Device device, u64* out, bool supported) {
-  return on_gpu(symbol, device, {out}, [&](const View& v) {
-    return give(out, supported ? 0x1EFU : v.read().reasons);
-  });
+  return on_gpu(symbol, device, {out},
+                [&](const View& v) { return give(out, supported ? 0x1EFU : v.read().reasons); });
 }
 
 }  // namespace
@@ -221,7 +219,8 @@ SIM_API Return nvmlDeviceGetTotalEnergyConsumption(Device device, u64* millijoul
   });
 }
 SIM_API Return nvmlDeviceGetPersistenceMode(Device device, u32* mode) {
-  return on_gpu(__func__, device, {mode}, [&](const View& v) { return give(mode, v.live.persistence); });
+  return on_gpu(__func__, device, {mode},
+                [&](const View& v) { return give(mode, v.live.persistence); });
 }
 SIM_API Return nvmlDeviceSetPersistenceMode(Device device, u32 mode) {
   return on_gpu(__func__, device, {device}, [&](const View& v) {
@@ -233,7 +232,8 @@ SIM_API Return nvmlDeviceSetPersistenceMode(Device device, u32 mode) {
   });
 }
 SIM_API Return nvmlDeviceGetComputeMode(Device device, u32* mode) {
-  return on_gpu(__func__, device, {mode}, [&](const View& v) { return give(mode, v.live.compute_mode); });
+  return on_gpu(__func__, device, {mode},
+                [&](const View& v) { return give(mode, v.live.compute_mode); });
 }
 SIM_API Return nvmlDeviceSetComputeMode(Device device, u32 mode) {
   return on_gpu(__func__, device, {device}, [&](const View& v) {
@@ -263,8 +263,8 @@ SIM_API Return nvmlDeviceGetMarginTemperature(Device device, MarginTemperature* 
   return on_gpu(__func__, device, {out}, [&](const View& v) {
     if (out->version != version_word<MarginTemperature>(1)) return kErrorArgumentVersionMismatch;
     if (!v.spec->temp_slowdown) return kErrorNotSupported;
-    return give(&out->margin, static_cast<int>(v.spec->temp_slowdown) -
-                                  static_cast<int>(v.read().temperature));
+    return give(&out->margin,
+                static_cast<int>(v.spec->temp_slowdown) - static_cast<int>(v.read().temperature));
   });
 }
 SIM_API Return nvmlDeviceGetTemperatureThreshold(Device device, u32 threshold, u32* temperature) {
@@ -328,9 +328,8 @@ SIM_API Return nvmlDeviceGetMaxCustomerBoostClock(Device device, u32 type, u32* 
 SIM_API Return nvmlDeviceGetSupportedMemoryClocks(Device device, u32* count, u32* clocks) {
   return on_gpu(__func__, device, {count}, [&](const View& v) {
     if (!v.spec->clock_mem_max) return kErrorNotSupported;
-    return give_list(count, clocks, 2, [&](u32 i) {
-      return i ? v.spec->clock_mem_idle : v.spec->clock_mem_max;
-    });
+    return give_list(count, clocks, 2,
+                     [&](u32 i) { return i ? v.spec->clock_mem_idle : v.spec->clock_mem_max; });
   });
 }
 SIM_API Return nvmlDeviceGetSupportedGraphicsClocks(Device device, u32 memory, u32* count,
@@ -354,10 +353,12 @@ SIM_API Return nvmlDeviceResetMemoryLockedClocks(Device device) {
   return unlock_clocks(__func__, device, true);
 }
 SIM_API Return nvmlDeviceGetPerformanceState(Device device, u32* state) {
-  return on_gpu(__func__, device, {state}, [&](const View& v) { return give(state, v.read().pstate); });
+  return on_gpu(__func__, device, {state},
+                [&](const View& v) { return give(state, v.read().pstate); });
 }
 SIM_API Return nvmlDeviceGetPowerState(Device device, u32* state) {
-  return on_gpu(__func__, device, {state}, [&](const View& v) { return give(state, v.read().pstate); });
+  return on_gpu(__func__, device, {state},
+                [&](const View& v) { return give(state, v.read().pstate); });
 }
 SIM_API Return nvmlDeviceGetCurrentClocksThrottleReasons(Device device, u64* out) {
   return reasons(__func__, device, out, false);
@@ -375,7 +376,8 @@ SIM_API Return nvmlDeviceGetViolationStatus(Device device, u32 policy, Violation
   return on_gpu(__func__, device, {out}, [&](const View& v) {
     const Reading r = v.read();
     const u64 times[] = {r.violation_ns[0], r.violation_ns[1], 0, r.violation_ns[2], 0, 0};
-    if (policy > 5) return policy == 10 || policy == 11 ? kErrorNotSupported : kErrorInvalidArgument;
+    if (policy > 5)
+      return policy == 10 || policy == 11 ? kErrorNotSupported : kErrorInvalidArgument;
     *out = {wall_us(), times[policy]};
     return kSuccess;
   });

@@ -58,20 +58,22 @@ Return processes(const char* symbol, Device device, u32* count, Record* out, con
   });
 }
 
-void fill_new(const Process& p, ProcessInfo& out) { out = {p.pid, p.memory_mib * kMiB, p.gi, p.ci}; }
+void fill_new(const Process& p, ProcessInfo& out) {
+  out = {p.pid, p.memory_mib * kMiB, p.gi, p.ci};
+}
 void fill_old(const Process& p, ProcessInfoV1& out) { out = {p.pid, p.memory_mib * kMiB}; }
 
 }  // namespace
 
-#define SIM_PROCESS_LISTS(kind, type)                                                             \
-  SIM_API Return nvmlDeviceGet##kind##RunningProcesses_v3(Device d, u32* n, ProcessInfo* out) {   \
-    return processes(__func__, d, n, out, type, fill_new);                                        \
-  }                                                                                               \
-  SIM_API Return nvmlDeviceGet##kind##RunningProcesses_v2(Device d, u32* n, ProcessInfo* out) {   \
-    return processes(__func__, d, n, out, type, fill_new);                                        \
-  }                                                                                               \
-  SIM_API Return nvmlDeviceGet##kind##RunningProcesses(Device d, u32* n, ProcessInfoV1* out) {    \
-    return processes(__func__, d, n, out, type, fill_old);                                        \
+#define SIM_PROCESS_LISTS(kind, type)                                                           \
+  SIM_API Return nvmlDeviceGet##kind##RunningProcesses_v3(Device d, u32* n, ProcessInfo* out) { \
+    return processes(__func__, d, n, out, type, fill_new);                                      \
+  }                                                                                             \
+  SIM_API Return nvmlDeviceGet##kind##RunningProcesses_v2(Device d, u32* n, ProcessInfo* out) { \
+    return processes(__func__, d, n, out, type, fill_new);                                      \
+  }                                                                                             \
+  SIM_API Return nvmlDeviceGet##kind##RunningProcesses(Device d, u32* n, ProcessInfoV1* out) {  \
+    return processes(__func__, d, n, out, type, fill_old);                                      \
   }
 
 SIM_PROCESS_LISTS(Compute, "C")
@@ -108,7 +110,8 @@ SIM_API Return nvmlDeviceGetProcessUtilization(Device device, ProcessUtilization
   });
 }
 
-SIM_API Return nvmlDeviceGetProcessesUtilizationInfo(Device device, ProcessesUtilizationInfo* info) {
+SIM_API Return nvmlDeviceGetProcessesUtilizationInfo(Device device,
+                                                     ProcessesUtilizationInfo* info) {
   return on_gpu(__func__, device, {info}, [&](const View& v) {
     if (info->version != version_word<ProcessesUtilizationInfo>(1))
       return kErrorArgumentVersionMismatch;

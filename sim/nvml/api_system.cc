@@ -29,17 +29,39 @@ SIM_API Return nvmlInitWithFlags(u32 flags) { return initialise_library(flags); 
 SIM_API Return nvmlShutdown() { return shutdown_library(); }
 
 SIM_API const char* nvmlErrorString(Return result) {
-  static constexpr const char* kTexts[] = {
-      "Success", "Uninitialized", "Invalid Argument", "Not Supported", "Insufficient Permissions",
-      "Already Initialized", "Not Found", "Insufficient Size", "Insufficient External Power",
-      "Driver Not Loaded", "Timeout", "Interrupt Request Issue", "NVML Shared Library Not Found",
-      "Function Not Found", "Corrupted infoROM", "GPU is lost", "GPU requires reset",
-      "Operating System call failed", "Driver/library version mismatch", "In use by another client",
-      "Insufficient Memory", "No data", "vGPU ECC not supported", "Insufficient resources",
-      "Frequency not supported", "Argument version mismatch", "Deprecated", "Not ready",
-      "GPU not found", "Invalid state", "Reset type not supported"};
+  static constexpr const char* kTexts[] = {"Success",
+                                           "Uninitialized",
+                                           "Invalid Argument",
+                                           "Not Supported",
+                                           "Insufficient Permissions",
+                                           "Already Initialized",
+                                           "Not Found",
+                                           "Insufficient Size",
+                                           "Insufficient External Power",
+                                           "Driver Not Loaded",
+                                           "Timeout",
+                                           "Interrupt Request Issue",
+                                           "NVML Shared Library Not Found",
+                                           "Function Not Found",
+                                           "Corrupted infoROM",
+                                           "GPU is lost",
+                                           "GPU requires reset",
+                                           "Operating System call failed",
+                                           "Driver/library version mismatch",
+                                           "In use by another client",
+                                           "Insufficient Memory",
+                                           "No data",
+                                           "vGPU ECC not supported",
+                                           "Insufficient resources",
+                                           "Frequency not supported",
+                                           "Argument version mismatch",
+                                           "Deprecated",
+                                           "Not ready",
+                                           "GPU not found",
+                                           "Invalid state",
+                                           "Reset type not supported"};
   return static_cast<u32>(result) < sizeof(kTexts) / sizeof(kTexts[0]) ? kTexts[result]
-                                                                        : "Unknown Error";
+                                                                       : "Unknown Error";
 }
 
 namespace {
@@ -52,8 +74,7 @@ Return system_call(const char* symbol, const void* pointer) {
 }
 
 void driver_version(char (&out)[32]) {
-  store().read(
-      [&](const Shared& shared) { std::memcpy(out, shared.driver_version, sizeof(out)); });
+  store().read([&](const Shared& shared) { std::memcpy(out, shared.driver_version, sizeof(out)); });
   out[31] = 0;
 }
 
@@ -73,8 +94,9 @@ SIM_API Return nvmlSystemGetNVMLVersion(char* version, u32 length) {
   char driver[32], text[64];
   driver_version(driver);
   std::snprintf(text, sizeof(text), "%u.%s", machine().cuda / 1000, driver);
-  return copy_text(machine().nvml[0] && !std::strcmp(driver, machine().driver) ? machine().nvml : text,
-                   version, length);
+  return copy_text(
+      machine().nvml[0] && !std::strcmp(driver, machine().driver) ? machine().nvml : text, version,
+      length);
 }
 
 SIM_API Return nvmlSystemGetCudaDriverVersion_v2(int* version) {

@@ -62,7 +62,7 @@ Return memory_affinity(const char* symbol, Device device, u32 size, unsigned lon
   });
 }
 
-Return pcie(const char* symbol, Device device, u32* out, u32 GpuSpec::*member) {
+Return pcie(const char* symbol, Device device, u32* out, u32 GpuSpec::* member) {
   return on_gpu(symbol, device, {out}, [&](const View& v) {
     return v.spec->*member ? give(out, v.spec->*member) : kErrorNotSupported;
   });

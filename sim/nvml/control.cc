@@ -1,10 +1,9 @@
 #include "control.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "dynamics.h"
 #include "mig.h"
@@ -83,8 +82,12 @@ void consequences(Shared& shared, uint32_t gpu, uint32_t xid, const XidOptions& 
       add_ecc(shared, gpu, false, kDram, 1);
       need_reset(shared, gpu);
       break;
-    case 63: remap_row(shared, gpu, false); break;
-    case 64: remap_row(shared, gpu, true); break;
+    case 63:
+      remap_row(shared, gpu, false);
+      break;
+    case 64:
+      remap_row(shared, gpu, true);
+      break;
     case 74: {
       Fault fault = plain(FaultKind::kLinkDown, gpu);
       fault.mask = 1ULL << (options.link % kMaxLinks);
@@ -96,18 +99,30 @@ void consequences(Shared& shared, uint32_t gpu, uint32_t xid, const XidOptions& 
       if (shared.machine.gpus[gpu].architecture >= 9) push_event(shared, gpu, kUnavailable, 0);
       add_fault(shared, plain(FaultKind::kLost, gpu, options.vanish));
       break;
-    case 92: add_ecc(shared, gpu, true, kDram, 100); push_event(shared, gpu, kStorm, 0); break;
-    case 94: add_ecc(shared, gpu, false, kDram, 1); break;
+    case 92:
+      add_ecc(shared, gpu, true, kDram, 100);
+      push_event(shared, gpu, kStorm, 0);
+      break;
+    case 94:
+      add_ecc(shared, gpu, false, kDram, 1);
+      break;
     case 95:
       add_ecc(shared, gpu, false, kDram, 1);
       need_reset(shared, gpu);
       break;
-    case 119: case 120: case 143: case 154:
+    case 119:
+    case 120:
+    case 143:
+    case 154:
       need_reset(shared, gpu);
       stall(shared, gpu);
       break;
-    case 140: add_ecc(shared, gpu, false, kDram, 1); need_reset(shared, gpu); break;
-    default: break;
+    case 140:
+      add_ecc(shared, gpu, false, kDram, 1);
+      need_reset(shared, gpu);
+      break;
+    default:
+      break;
   }
 }
 

@@ -16,8 +16,8 @@ void push_event(Shared& shared, uint32_t gpu, uint64_t type, uint64_t data, uint
 
 struct XidOptions {
   uint32_t gi = kNone, ci = kNone;
-  uint32_t link = 0;       // of XID 74
-  bool vanish = false;     // of XID 79: the enumeration shrinks
+  uint32_t link = 0;         // of XID 74
+  bool vanish = false;       // of XID 79: the enumeration shrinks
   bool consequences = true;  // counters and states that this XID brings along
 };
 void raise_xid(Shared& shared, uint32_t gpu, uint32_t xid, const XidOptions& options);

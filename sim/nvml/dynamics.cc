@@ -75,7 +75,8 @@ void fill_clocks(const GpuSpec& spec, const GpuLive& live, double capped, Readin
 void fill_temperature(const GpuSpec& spec, const GpuLive& live, const Effects& fx, uint64_t now,
                       Reading& r) {
   const double load = r.load_pct / 100.0;
-  const double target = spec.temp_idle + (spec.temp_load - static_cast<double>(spec.temp_idle)) * load;
+  const double target =
+      spec.temp_idle + (spec.temp_load - static_cast<double>(spec.temp_idle)) * load;
   const double value = smooth_temperature(spec, live, target, now) + 0.7 * noise(spec.seed, now, 3);
   r.temperature = static_cast<uint32_t>(std::max(0.0, value + 0.5));
   if (fx.has_temperature) r.temperature = fx.temperature;
@@ -103,25 +104,36 @@ static void apply(const Fault& fault, Effects& fx) {
       fx.has_temperature = true;
       fx.temperature = static_cast<uint32_t>(fault.value);
       break;
-    case FaultKind::kThrottle: fx.throttle |= fault.mask; break;
+    case FaultKind::kThrottle:
+      fx.throttle |= fault.mask;
+      break;
     case FaultKind::kLimitDrift:
       fx.drifted = true;
       fx.drifted_mw = static_cast<uint32_t>(fault.value);
       break;
-    case FaultKind::kEnforced: fx.enforced_mw = static_cast<uint32_t>(fault.value); break;
+    case FaultKind::kEnforced:
+      fx.enforced_mw = static_cast<uint32_t>(fault.value);
+      break;
     case FaultKind::kSetterRefusal:
       fx.setter_refuses = true;
       fx.setter_code = static_cast<uint32_t>(fault.value);
       break;
-    case FaultKind::kLinkDown: fx.links_down |= fault.mask; break;
+    case FaultKind::kLinkDown:
+      fx.links_down |= fault.mask;
+      break;
     case FaultKind::kFabricState:
       fx.has_fabric = true;
       fx.fabric_state = static_cast<uint32_t>(fault.value);
       fx.fabric_status = static_cast<uint32_t>(fault.extra);
       break;
-    case FaultKind::kProcessGrowth: fx.process_growth = static_cast<uint32_t>(fault.value); break;
-    case FaultKind::kMigBusy: fx.mig_busy = static_cast<uint32_t>(fault.value); break;
-    default: break;
+    case FaultKind::kProcessGrowth:
+      fx.process_growth = static_cast<uint32_t>(fault.value);
+      break;
+    case FaultKind::kMigBusy:
+      fx.mig_busy = static_cast<uint32_t>(fault.value);
+      break;
+    default:
+      break;
   }
 }
 
@@ -149,7 +161,8 @@ Reading reading(const GpuSpec& spec, const GpuLive& live, const Effects& fx, uin
   const uint32_t load = demanded_load(live);
   r.load_pct = load;
   if (load > 0 && load < 100)
-    r.load_pct = static_cast<uint32_t>(std::clamp(load + 3.0 * noise(spec.seed, now, 1), 1.0, 100.0));
+    r.load_pct =
+        static_cast<uint32_t>(std::clamp(load + 3.0 * noise(spec.seed, now, 1), 1.0, 100.0));
   r.memory_pct = spec.memory_info ? r.load_pct * 2 / 5 : 0;
   r.reasons = fx.throttle;
   if (load == 0) r.reasons |= 0x1U;
@@ -174,7 +187,8 @@ Reading reading(const GpuSpec& spec, const GpuLive& live, const Effects& fx, uin
   r.energy_mj = live.energy_mj + static_cast<uint64_t>(mean * s);
   const uint64_t masks[4] = {0x4, 0x20 | 0x40, 0, 0x80};
   for (int i = 0; i < 4; ++i)
-    r.violation_ns[i] = live.violation_ns[i] + (r.reasons & masks[i] ? static_cast<uint64_t>(s * 1e9) : 0);
+    r.violation_ns[i] =
+        live.violation_ns[i] + (r.reasons & masks[i] ? static_cast<uint64_t>(s * 1e9) : 0);
   return r;
 }
 
@@ -185,8 +199,8 @@ void fold(Shared& shared, uint64_t now) {
     GpuLive& live = shared.live[i];
     const Effects fx = effects_on(shared, i, now);
     const Reading r = reading(spec, live, fx, now);
-    const double target =
-        spec.temp_idle + (spec.temp_load - static_cast<double>(spec.temp_idle)) * demanded_load(live) / 100.0;
+    const double target = spec.temp_idle + (spec.temp_load - static_cast<double>(spec.temp_idle)) *
+                                               demanded_load(live) / 100.0;
     live.temp_c = smooth_temperature(spec, live, target, now);
     live.energy_mj = r.energy_mj;
     for (int k = 0; k < 4; ++k) live.violation_ns[k] = r.violation_ns[k];

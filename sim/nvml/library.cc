@@ -1,13 +1,12 @@
 #include "library.h"
 
-#include <fnmatch.h>
-#include <pthread.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fnmatch.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include "mig.h"
 
@@ -214,8 +213,8 @@ Return call_faults(const char* symbol, uint32_t gpu) {
 
 Handle* intern(const Handle& wanted) {
   const auto matches = [&](const Handle& h) {
-    return h.kind == wanted.kind && h.gpu == wanted.gpu && h.gi == wanted.gi &&
-           h.ci == wanted.ci && h.generation == wanted.generation && h.epoch == wanted.epoch;
+    return h.kind == wanted.kind && h.gpu == wanted.gpu && h.gi == wanted.gi && h.ci == wanted.ci &&
+           h.generation == wanted.generation && h.epoch == wanted.epoch;
   };
   const uint32_t count = handle_count.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < count; ++i)
@@ -247,8 +246,8 @@ Device gpu_handle(uint32_t gpu) {
 }
 
 Device mig_handle(uint32_t gpu, const GpuInstanceState& gi, const ComputeInstanceState& ci) {
-  return reinterpret_cast<Device>(intern(
-      {HandleKind::kMigDevice, gpu, gi.id, ci.id, ci.generation, session_epoch.load()}));
+  return reinterpret_cast<Device>(
+      intern({HandleKind::kMigDevice, gpu, gi.id, ci.id, ci.generation, session_epoch.load()}));
 }
 
 Return view_of(const char* symbol, Device device, bool mig_allowed, View& view) {

@@ -120,7 +120,8 @@ class Fields {
       return;
     }
     if (!parse_bus_id(node->text, out))
-      report_.fail(node->line, path(key), "'" + node->text + "' is no PCI address like 0000:3B:00.0");
+      report_.fail(node->line, path(key),
+                   "'" + node->text + "' is no PCI address like 0000:3B:00.0");
   }
 
   // vendor:device -> device << 16 | vendor
@@ -158,10 +159,10 @@ class Fields {
 };
 
 constexpr std::pair<const char*, uint32_t> kArchitectures[] = {
-    {"pascal", 4}, {"volta", 5}, {"turing", 6}, {"ampere", 7},
+    {"pascal", 4}, {"volta", 5},  {"turing", 6},     {"ampere", 7},
     {"ada", 8},    {"hopper", 9}, {"blackwell", 10}, {"rubin", 13}};
 constexpr std::pair<const char*, uint32_t> kBrands[] = {
-    {"unknown", 0}, {"quadro", 1}, {"tesla", 2}, {"geforce", 5},
+    {"unknown", 0}, {"quadro", 1},      {"tesla", 2},       {"geforce", 5},
     {"titan", 6},   {"quadro-rtx", 12}, {"nvidia-rtx", 13}, {"nvidia", 14}};
 constexpr std::pair<const char*, uint32_t> kVirtualization[] = {
     {"none", 0}, {"passthrough", 1}, {"vgpu", 2}, {"host-vgpu", 3}, {"host-vsga", 4}};
@@ -192,7 +193,8 @@ void read_links(Fields fields, const Machine& machine, GpuSpec& gpu, uint32_t se
     for (std::size_t i = 0; i < switches->items.size() && i < own.size(); ++i) {
       double count = 0;
       if (!to_number(switches->items[i].text, count) || count < 0 || count > kMaxLinks)
-        fields.report().fail(switches->line, fields.path("per_switch"), "expected numbers of links");
+        fields.report().fail(switches->line, fields.path("per_switch"),
+                             "expected numbers of links");
       for (int k = 0; k < static_cast<int>(count); ++k) add(2, own[i], *switches);
     }
   }
@@ -212,8 +214,9 @@ void read_mig(Fields fields, GpuSpec& gpu) {
   if (const YamlNode* table = fields.get("table")) {
     gpu.mig_table = find_mig_table(table->text.c_str());
     if (!gpu.mig_table)
-      fields.report().fail(table->line, fields.path("table"),
-                           "'" + table->text + "' is none of a100-40, a100-80, a30, h100-80, h200, b200");
+      fields.report().fail(
+          table->line, fields.path("table"),
+          "'" + table->text + "' is none of a100-40, a100-80, a30, h100-80, h200, b200");
   }
   fields.flag("enabled", gpu.mig_enabled);
   if (const YamlNode* devices = fields.get("devices")) {
@@ -221,8 +224,10 @@ void read_mig(Fields fields, GpuSpec& gpu) {
     for (const YamlNode& item : devices->items) {
       const MigProfile* profile = table ? find_profile_by_name(*table, item.text.c_str()) : nullptr;
       if (!profile || !gpu.mig_enabled || gpu.mig_device_count >= kMaxGpuInstances)
-        return fields.report().fail(item.line, fields.path("devices"),
-                                    "'" + item.text + "' is no profile of this GPU's table, MIG is not enabled, or there are too many");
+        return fields.report().fail(
+            item.line, fields.path("devices"),
+            "'" + item.text +
+                "' is no profile of this GPU's table, MIG is not enabled, or there are too many");
       gpu.mig_devices[gpu.mig_device_count++] = profile->profile;
     }
   }
@@ -304,7 +309,8 @@ void read_limits(Fields& f, GpuSpec& g) {
   power.number("default_w", g.power_default_mw, 1000);
   power.number("idle_w", g.power_idle_mw, 1000);
   power.finish();
-  if (g.power_limits && !(g.power_min_mw <= g.power_default_mw && g.power_default_mw <= g.power_max_mw))
+  if (g.power_limits &&
+      !(g.power_min_mw <= g.power_default_mw && g.power_default_mw <= g.power_max_mw))
     f.report().fail(power.line(), f.path("power"), "min_w <= default_w <= max_w does not hold");
   Fields clocks = f.sub("clocks");
   clocks.number("sm_max", g.clock_sm_max);
@@ -414,7 +420,8 @@ void read_processes(Report& report, const YamlNode& root, Declared& out) {
         {"compute", 'C'}, {"graphics", 'G'}, {"mps", 'M'}};
     fields.choice("type", p.type, kTypes);
     fields.finish();
-    if (p.gpu >= out.machine.gpu_count) report.fail(item.line, path + ".gpu", "there is no such GPU");
+    if (p.gpu >= out.machine.gpu_count)
+      report.fail(item.line, path + ".gpu", "there is no such GPU");
     out.processes.push_back(p);
   }
 }
@@ -489,7 +496,8 @@ std::string bus_id_sysfs(const BusId& id) {
 bool parse_bus_id(const std::string& text, BusId& id) {
   unsigned domain = 0, bus = 0, device = 0, function = 0;
   char rest = 0;
-  if (std::sscanf(text.c_str(), "%8x:%2x:%2x.%1u%c", &domain, &bus, &device, &function, &rest) != 4) {
+  if (std::sscanf(text.c_str(), "%8x:%2x:%2x.%1u%c", &domain, &bus, &device, &function, &rest) !=
+      4) {
     domain = 0;
     if (std::sscanf(text.c_str(), "%2x:%2x.%1u%c", &bus, &device, &function, &rest) != 3)
       return false;

@@ -8,7 +8,8 @@
 namespace nvmlsim {
 namespace {
 
-constexpr uint32_t kOk = 0, kInvalid = 2, kUnsupported = 3, kNotFound = 6, kInUse = 19, kNoRoom = 23;
+constexpr uint32_t kOk = 0, kInvalid = 2, kUnsupported = 3, kNotFound = 6, kInUse = 19,
+                   kNoRoom = 23;
 
 bool overlaps(uint32_t a, uint32_t a_size, uint32_t b, uint32_t b_size) {
   return a < b + b_size && b < a + a_size;
@@ -45,7 +46,8 @@ bool process_on(const Shared& shared, uint32_t gpu, uint32_t gi, uint32_t ci) {
   return false;
 }
 
-// Drivers number instances by size: the whole GPU 0, halves from 1, quarters from 3, the rest from 7.
+// Drivers number instances by size: the whole GPU 0, halves from 1, quarters from 3, the rest
+// from 7.
 uint32_t first_id(uint32_t slices, uint32_t most) {
   if (slices >= most) return 0;
   return slices >= 3 ? 1 : slices == 2 ? 3 : 7;

@@ -113,13 +113,13 @@ struct GpuLive {
   uint32_t minor;
   uint32_t power_limit_mw, persistence, compute_mode, mig_mode, mig_pending, ecc_mode, ecc_pending;
   uint32_t locked_sm_min, locked_sm_max, locked_mem_min, locked_mem_max;
-  uint32_t load_pct, memory_used_mib;          // beside what the processes do
+  uint32_t load_pct, memory_used_mib;           // beside what the processes do
   uint32_t process_sm_pct, process_memory_mib;  // sums over the processes, kept by the writer
-  uint64_t since_ns;                   // monotonic time of the last change of load or limit
-  uint64_t energy_mj;                  // at since_ns
-  double temp_c;                       // at since_ns
-  uint64_t violation_ns[4];            // power, thermal, board, brake; at since_ns
-  uint64_t ecc[2][2][8];               // [corrected, uncorrected][volatile, aggregate][location]
+  uint64_t since_ns;         // monotonic time of the last change of load or limit
+  uint64_t energy_mj;        // at since_ns
+  double temp_c;             // at since_ns
+  uint64_t violation_ns[4];  // power, thermal, board, brake; at since_ns
+  uint64_t ecc[2][2][8];     // [corrected, uncorrected][volatile, aggregate][location]
   uint64_t remap_corrected, remap_uncorrected;
   uint32_t remap_pending, remap_failed;
   uint64_t retired_single, retired_double;
@@ -139,20 +139,20 @@ struct Process {
 
 enum class FaultKind : uint32_t {
   kUnused = 0,
-  kHang,          // calls matching glob block until cleared or over
-  kSlow,          // ... take `value` ms more
-  kError,         // ... return `value`, with `probability`
-  kLost,          // GPU fell off the bus; value 1: it vanishes from the enumeration
-  kDriverAbsent,  // value: what calls on old handles return
-  kTemperature,   // value: degrees
-  kThrottle,      // mask: clock event reasons
-  kLimitDrift,    // value: the limit in force instead of the requested one, mW (0: default)
-  kEnforced,      // value: enforced limit lower than the requested one, mW
-  kSetterRefusal, // value: code of SetPowerManagementLimit; 0: success without effect
-  kLinkDown,      // mask: links
-  kFabricState,   // value: state, extra: status code
-  kProcessGrowth, // value: how many reads of a process list come too late
-  kMigBusy,       // value: code that MIG changes return
+  kHang,           // calls matching glob block until cleared or over
+  kSlow,           // ... take `value` ms more
+  kError,          // ... return `value`, with `probability`
+  kLost,           // GPU fell off the bus; value 1: it vanishes from the enumeration
+  kDriverAbsent,   // value: what calls on old handles return
+  kTemperature,    // value: degrees
+  kThrottle,       // mask: clock event reasons
+  kLimitDrift,     // value: the limit in force instead of the requested one, mW (0: default)
+  kEnforced,       // value: enforced limit lower than the requested one, mW
+  kSetterRefusal,  // value: code of SetPowerManagementLimit; 0: success without effect
+  kLinkDown,       // mask: links
+  kFabricState,    // value: state, extra: status code
+  kProcessGrowth,  // value: how many reads of a process list come too late
+  kMigBusy,        // value: code that MIG changes return
 };
 
 struct Fault {
@@ -162,8 +162,8 @@ struct Fault {
   char glob[96];
   uint64_t value, extra, mask, seed;
   double probability;
-  uint64_t after_calls;         // matching calls of a process that still work
-  uint64_t start_ns, end_ns;    // monotonic; end 0: until cleared
+  uint64_t after_calls;       // matching calls of a process that still work
+  uint64_t start_ns, end_ns;  // monotonic; end 0: until cleared
 };
 
 struct Event {

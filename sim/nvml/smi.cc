@@ -4,13 +4,12 @@
 // with -c N. It links nothing but libc, so that it runs in any small image with a glibc.
 
 #include <dlfcn.h>
+#include <initializer_list>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <initializer_list>
 
 #include "src/nvml/abi.h"
 
@@ -38,15 +37,16 @@ struct Options {
 
 void load() {
   void* library = dlopen("libnvidia-ml.so.1", RTLD_NOW);
-  for (const char* directory : {"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/aarch64-linux-gnu",
-                                "/lib/x86_64-linux-gnu", "/lib64"}) {
+  for (const char* directory : {"/usr/lib/x86_64-linux-gnu", "/usr/lib64",
+                                "/usr/lib/aarch64-linux-gnu", "/lib/x86_64-linux-gnu", "/lib64"}) {
     char path[128];
     snprintf(path, sizeof(path), "%s/libnvidia-ml.so.1", directory);
     if (!library) library = dlopen(path, RTLD_NOW);
   }
   if (!library)
-    die(12, "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure "
-            "that the NVIDIA Display Driver is properly installed and present in your system.");
+    die(12,
+        "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure "
+        "that the NVIDIA Display Driver is properly installed and present in your system.");
 #define BIND(symbol, result, parameters) \
   nvml.symbol = reinterpret_cast<result(*) parameters>(dlsym(library, #symbol));
   KERF_NVML_SYMBOLS(BIND)
@@ -57,8 +57,9 @@ void load() {
   if (rc == kErrorLibRmVersionMismatch)
     die(rc, "Failed to initialize NVML: Driver/library version mismatch");
   if (rc == kErrorDriverNotLoaded)
-    die(rc, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make "
-            "sure that the latest NVIDIA driver is installed and running.");
+    die(rc,
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make "
+        "sure that the latest NVIDIA driver is installed and running.");
   printf("Failed to initialize NVML: %s\n", nvml.nvmlErrorString(rc));
   exit(static_cast<int>(rc));
 }
@@ -84,7 +85,9 @@ Text number(Return rc, double value, int decimals, const char* unit, bool units)
 Text words(Return rc, const char* text) {
   Text t;
   snprintf(t.value, sizeof(t.value), "%s",
-           rc == kSuccess ? text : rc == kErrorGpuIsLost ? "[GPU is lost]" : "[N/A]");
+           rc == kSuccess          ? text
+           : rc == kErrorGpuIsLost ? "[GPU is lost]"
+                                   : "[N/A]");
   return t;
 }
 
@@ -209,14 +212,17 @@ bool query_field(const char* name, Device d, u32 index, bool units, Text& out, c
   if (is("utilization.memory")) return out = utilization(d, true, units), true;
   unit = "MHz";
   if (is("clocks.sm") || is("clocks.current.sm")) return out = clock_of(d, kClockSm, units), true;
-  if (is("clocks.mem") || is("clocks.current.memory")) return out = clock_of(d, kClockMem, units), true;
-  if (is("clocks.gr") || is("clocks.current.graphics")) return out = clock_of(d, kClockGraphics, units), true;
+  if (is("clocks.mem") || is("clocks.current.memory"))
+    return out = clock_of(d, kClockMem, units), true;
+  if (is("clocks.gr") || is("clocks.current.graphics"))
+    return out = clock_of(d, kClockGraphics, units), true;
   unit = "W";
   const auto watts = [&](Getter get) { return simple(d, get, 0.001, 2, "W", units); };
   if (is("power.draw")) return out = watts(nvml.nvmlDeviceGetPowerUsage), true;
   if (is("power.limit")) return out = watts(nvml.nvmlDeviceGetPowerManagementLimit), true;
   if (is("enforced.power.limit")) return out = watts(nvml.nvmlDeviceGetEnforcedPowerLimit), true;
-  if (is("power.default_limit")) return out = watts(nvml.nvmlDeviceGetPowerManagementDefaultLimit), true;
+  if (is("power.default_limit"))
+    return out = watts(nvml.nvmlDeviceGetPowerManagementDefaultLimit), true;
   if (is("power.min_limit")) return out = limit(d, false, units), true;
   if (is("power.max_limit")) return out = limit(d, true, units), true;
   return false;
@@ -295,17 +301,25 @@ void full(const Options& o) {
     const auto watts = [&](Getter get) { return simple(d, get, 0.001, 2, "W", true); };
     printf("GPU %s\n", bus_id(d).value);
     if (!o.power_only) {
-      printf("    Product Name                          : %s\n", string_of(d, nvml.nvmlDeviceGetName).value);
-      printf("    GPU UUID                              : %s\n", string_of(d, nvml.nvmlDeviceGetUUID).value);
-      printf("    FB Memory Usage\n        Total                             : %s\n", memory(d, 0, true).value);
+      printf("    Product Name                          : %s\n",
+             string_of(d, nvml.nvmlDeviceGetName).value);
+      printf("    GPU UUID                              : %s\n",
+             string_of(d, nvml.nvmlDeviceGetUUID).value);
+      printf("    FB Memory Usage\n        Total                             : %s\n",
+             memory(d, 0, true).value);
       printf("        Used                              : %s\n", memory(d, 1, true).value);
-      printf("    Temperature\n        GPU Current Temp                  : %s C\n", temperature(d).value);
+      printf("    Temperature\n        GPU Current Temp                  : %s C\n",
+             temperature(d).value);
     }
     printf("    GPU Power Readings\n");
-    printf("        Power Draw                        : %s\n", watts(nvml.nvmlDeviceGetPowerUsage).value);
-    printf("        Current Power Limit               : %s\n", watts(nvml.nvmlDeviceGetEnforcedPowerLimit).value);
-    printf("        Requested Power Limit             : %s\n", watts(nvml.nvmlDeviceGetPowerManagementLimit).value);
-    printf("        Default Power Limit               : %s\n", watts(nvml.nvmlDeviceGetPowerManagementDefaultLimit).value);
+    printf("        Power Draw                        : %s\n",
+           watts(nvml.nvmlDeviceGetPowerUsage).value);
+    printf("        Current Power Limit               : %s\n",
+           watts(nvml.nvmlDeviceGetEnforcedPowerLimit).value);
+    printf("        Requested Power Limit             : %s\n",
+           watts(nvml.nvmlDeviceGetPowerManagementLimit).value);
+    printf("        Default Power Limit               : %s\n",
+           watts(nvml.nvmlDeviceGetPowerManagementDefaultLimit).value);
     printf("        Min Power Limit                   : %s\n", limit(d, false, true).value);
     printf("        Max Power Limit                   : %s\n", limit(d, true, true).value);
   });
@@ -324,11 +338,13 @@ void processes(u32 index, Device d, bool& any) {
   }
 }
 
-constexpr char kLine[] = "+-----------------------------------------+------------------------+----------------------+";
+constexpr char kLine[] =
+    "+-----------------------------------------+------------------------+----------------------+";
 
 void row(u32 i, Device d) {
   char left[280], use[280];
-  snprintf(left, sizeof(left), "%s / %s", simple(d, nvml.nvmlDeviceGetPowerUsage, 0.001, 0, "", false).value,
+  snprintf(left, sizeof(left), "%s / %s",
+           simple(d, nvml.nvmlDeviceGetPowerUsage, 0.001, 0, "", false).value,
            simple(d, nvml.nvmlDeviceGetEnforcedPowerLimit, 0.001, 0, "", false).value);
   snprintf(use, sizeof(use), "%s / %s", memory(d, 1, true).value, memory(d, 0, true).value);
   printf("| %3u  %-34.34s | %-22.22s | %-20.20s |\n", i, string_of(d, nvml.nvmlDeviceGetName).value,
@@ -346,33 +362,54 @@ void table(const Options& o) {
   strftime(stamp, sizeof(stamp), "%a %b %e %H:%M:%S %Y", localtime(&now));
   const Text driver = driver_version();
   printf("%s\n", stamp);
-  printf("+-----------------------------------------------------------------------------------------+\n");
+  printf(
+      "+-----------------------------------------------------------------------------------------+"
+      "\n");
   printf("| NVIDIA-SMI %-22s Driver Version: %-18s CUDA Version: %2d.%-5d |\n", driver.value,
          driver.value, cuda / 1000, cuda % 1000 / 10);
   printf("%s\n", kLine);
-  printf("| GPU  Name                               | Bus-Id                 | MIG                  |\n");
-  printf("|      Temp   Perf  Pwr:Usage/Cap         |           Memory-Usage | GPU-Util             |\n");
-  printf("|=========================================+========================+======================|\n");
+  printf(
+      "| GPU  Name                               | Bus-Id                 | MIG                  "
+      "|\n");
+  printf(
+      "|      Temp   Perf  Pwr:Usage/Cap         |           Memory-Usage | GPU-Util             "
+      "|\n");
+  printf(
+      "|=========================================+========================+======================|"
+      "\n");
   each_gpu(o, [](u32 i, Device d) { row(i, d); });
-  printf("\n+-----------------------------------------------------------------------------------------+\n");
-  printf("| Processes:   GPU       PID   Type   Process name                             GPU Memory |\n");
-  printf("|=========================================================================================|\n");
+  printf(
+      "\n+-----------------------------------------------------------------------------------------"
+      "+\n");
+  printf(
+      "| Processes:   GPU       PID   Type   Process name                             GPU Memory "
+      "|\n");
+  printf(
+      "|=========================================================================================|"
+      "\n");
   bool any = false;
   each_gpu(o, [&](u32 i, Device d) { processes(i, d, any); });
   if (!any)
-    printf("|  No running processes found                                                             |\n");
-  printf("+-----------------------------------------------------------------------------------------+\n");
+    printf(
+        "|  No running processes found                                                             "
+        "|\n");
+  printf(
+      "+-----------------------------------------------------------------------------------------+"
+      "\n");
 }
 
 void dmon(const Options& o) {
-  printf("# gpu    pwr  gtemp     sm    mem   mclk   pclk\n# Idx      W      C      %%      %%    MHz    MHz\n");
+  printf(
+      "# gpu    pwr  gtemp     sm    mem   mclk   pclk\n# Idx      W      C      %%      %%    MHz "
+      "   MHz\n");
   for (long round = 0; o.count < 0 || round < o.count; ++round) {
     if (round) sleep(1);
     each_gpu(o, [](u32 i, Device d) {
       printf("%5u  %5s  %5s  %5s  %5s  %5s  %5s\n", i,
-             simple(d, nvml.nvmlDeviceGetPowerUsage, 0.001, 0, "", false).value, temperature(d).value,
-             utilization(d, false, false).value, utilization(d, true, false).value,
-             clock_of(d, kClockMem, false).value, clock_of(d, kClockSm, false).value);
+             simple(d, nvml.nvmlDeviceGetPowerUsage, 0.001, 0, "", false).value,
+             temperature(d).value, utilization(d, false, false).value,
+             utilization(d, true, false).value, clock_of(d, kClockMem, false).value,
+             clock_of(d, kClockSm, false).value);
     });
     fflush(stdout);
   }
@@ -389,7 +426,8 @@ int settings(const Options& o) {
     } else {
       rc = nvml.nvmlDeviceSetPersistenceMode(d, static_cast<u32>(o.persistence));
       if (rc == kSuccess)
-        printf("%s persistence mode for GPU %s.\n", o.persistence ? "Enabled" : "Disabled", bus_id(d).value);
+        printf("%s persistence mode for GPU %s.\n", o.persistence ? "Enabled" : "Disabled",
+               bus_id(d).value);
     }
     if (rc == kSuccess) return;
     printf("Unable to set this on GPU %s: %s\n", bus_id(d).value, nvml.nvmlErrorString(rc));
@@ -404,17 +442,28 @@ Options parse(int argc, char** argv) {
     const char* word = argv[i];
     const auto is = [&](const char* text) { return strcmp(word, text) == 0; };
     const auto next = [&]() -> const char* { return i + 1 < argc ? argv[++i] : "0"; };
-    if (is("-L") || is("--list-gpus")) o.list = true;
-    else if (is("-q") || is("--query")) o.full = true;
-    else if (is("-d") || is("--display")) o.power_only = strstr(next(), "POWER") != nullptr;
-    else if (is("-i") || is("--id")) o.index = next();
-    else if (strncmp(word, "--id=", 5) == 0) o.index = word + 5;
-    else if (is("-pl") || is("--power-limit")) o.limit_w = strtol(next(), nullptr, 10);
-    else if (is("-pm") || is("--persistence-mode")) o.persistence = strtol(next(), nullptr, 10);
-    else if (is("dmon")) o.dmon = true;
-    else if (is("-c")) o.count = strtol(next(), nullptr, 10);
-    else if (is("-s")) next();
-    else if (strncmp(word, "--query-gpu=", 12) == 0) o.query = word + 12;
+    if (is("-L") || is("--list-gpus"))
+      o.list = true;
+    else if (is("-q") || is("--query"))
+      o.full = true;
+    else if (is("-d") || is("--display"))
+      o.power_only = strstr(next(), "POWER") != nullptr;
+    else if (is("-i") || is("--id"))
+      o.index = next();
+    else if (strncmp(word, "--id=", 5) == 0)
+      o.index = word + 5;
+    else if (is("-pl") || is("--power-limit"))
+      o.limit_w = strtol(next(), nullptr, 10);
+    else if (is("-pm") || is("--persistence-mode"))
+      o.persistence = strtol(next(), nullptr, 10);
+    else if (is("dmon"))
+      o.dmon = true;
+    else if (is("-c"))
+      o.count = strtol(next(), nullptr, 10);
+    else if (is("-s"))
+      next();
+    else if (strncmp(word, "--query-gpu=", 12) == 0)
+      o.query = word + 12;
     else if (strncmp(word, "--format=", 9) == 0) {
       o.header = strstr(word, "noheader") == nullptr;
       o.units = strstr(word, "nounits") == nullptr;
@@ -432,12 +481,18 @@ int main(int argc, char** argv) {
   const Options o = parse(argc, argv);
   load();
   int status = 0;
-  if (o.limit_w >= 0 || o.persistence >= 0) status = settings(o);
-  else if (o.list) list(o);
-  else if (o.query) query(o);
-  else if (o.full) full(o);
-  else if (o.dmon) dmon(o);
-  else table(o);
+  if (o.limit_w >= 0 || o.persistence >= 0)
+    status = settings(o);
+  else if (o.list)
+    list(o);
+  else if (o.query)
+    query(o);
+  else if (o.full)
+    full(o);
+  else if (o.dmon)
+    dmon(o);
+  else
+    table(o);
   nvml.nvmlShutdown();
   return status;
 }

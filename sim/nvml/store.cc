@@ -1,16 +1,5 @@
 #include "store.h"
 
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sched.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -18,7 +7,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/futex.h>
 #include <memory>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "dynamics.h"
 #include "mig.h"
@@ -29,7 +28,9 @@ namespace {
 constexpr char kMagic[8] = {'N', 'V', 'M', 'L', 'S', 'I', 'M', '1'};
 pthread_mutex_t write_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-void futex_wake(uint32_t* word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
+void futex_wake(uint32_t* word) {
+  syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
 
 bool make_directories(const std::string& path) {
   for (std::size_t at = 1; at <= path.size(); ++at) {
@@ -88,8 +89,8 @@ std::string find_machine_file() {
   if (dladdr(reinterpret_cast<const void*>(&find_machine_file), &info) && info.dli_fname) {
     const std::string library = info.dli_fname;
     const std::size_t slash = library.rfind('/');
-    const std::string beside = (slash == std::string::npos ? "." : library.substr(0, slash)) +
-                               "/nvml-sim.yaml";
+    const std::string beside =
+        (slash == std::string::npos ? "." : library.substr(0, slash)) + "/nvml-sim.yaml";
     if (access(beside.c_str(), R_OK) == 0) return beside;
   }
   return "";
@@ -119,9 +120,9 @@ bool Store::open(const std::string& machine_path, const std::string& state, std:
   auto declared = std::make_unique<Declared>();
   if (!parse_machine(machine_path, text, *declared, error)) return false;
   const std::string directory = state.empty() ? state_directory() : state;
-  const int n = std::snprintf(path_, sizeof(path_), "%s/%s-%08x-%u.state", directory.c_str(),
-                              declared->machine.name,
-                              static_cast<unsigned>(declared->hash ^ (declared->hash >> 32)), kLayout);
+  const int n = std::snprintf(
+      path_, sizeof(path_), "%s/%s-%08x-%u.state", directory.c_str(), declared->machine.name,
+      static_cast<unsigned>(declared->hash ^ (declared->hash >> 32)), kLayout);
   if (n < 0 || n >= static_cast<int>(sizeof(path_))) {
     error = directory + ": the path of the state directory is too long";
     return false;
@@ -143,7 +144,7 @@ bool Store::map(std::string& error) {
     error = std::string(path_) + ": " + std::strerror(errno);
     return false;
   }
-  struct stat info {};
+  struct stat info{};
   void* memory = MAP_FAILED;
   if (fstat(fd, &info) == 0 && info.st_size == static_cast<off_t>(sizeof(Shared)))
     memory = mmap(nullptr, sizeof(Shared), PROT_READ, MAP_SHARED, fd, 0);
@@ -181,8 +182,8 @@ bool Store::create(const Declared& declared, std::string& error) {
 }
 
 bool Store::make_private(const Declared& declared, std::string& error) {
-  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     error = "no memory for the machine's state";
     return false;
@@ -267,8 +268,8 @@ void Store::wait(uint32_t seen, uint64_t deadline_ns) const {
     left.tv_sec = static_cast<time_t>((until - now) / 1000000000ULL);
     left.tv_nsec = static_cast<long>((until - now) % 1000000000ULL);
   }
-  const long rc = syscall(SYS_futex, &shared_->wake, FUTEX_WAIT, seen, until ? &left : nullptr,
-                          nullptr, 0);
+  const long rc =
+      syscall(SYS_futex, &shared_->wake, FUTEX_WAIT, seen, until ? &left : nullptr, nullptr, 0);
   if (rc != 0 && errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT) {
     const timespec pause{0, 10000000};  // no shared futex here (a sandbox): poll instead
     nanosleep(&pause, nullptr);

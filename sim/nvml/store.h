@@ -15,8 +15,8 @@
 
 namespace nvmlsim {
 
-uint64_t now_ns();       // monotonic
-uint64_t wall_us();      // since the epoch
+uint64_t now_ns();   // monotonic
+uint64_t wall_us();  // since the epoch
 
 class Store {
  public:

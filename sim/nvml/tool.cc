@@ -1,17 +1,17 @@
 // nvml-sim: looks at and steers a simulated machine. It works on the shared state file directly;
 // processes that have the simulator library loaded see each change at once.
 
-#include <unistd.h>
+#include "tool.h"
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <unistd.h>
 
-#include "tool.h"
+#include <CLI/CLI.hpp>
 
 namespace nvmlsim {
 namespace {
@@ -35,8 +35,9 @@ std::string ToolContext::machine_file() const {
   if (machine.empty()) {
     const std::string file = find_machine_file();
     if (file.empty())
-      throw ToolError("which machine? Give --machine FILE|NAME or set NVML_SIM_MACHINE; "
-                      "`nvml-sim list` shows the shipped ones");
+      throw ToolError(
+          "which machine? Give --machine FILE|NAME or set NVML_SIM_MACHINE; "
+          "`nvml-sim list` shows the shipped ones");
     return file;
   }
   if (fs::is_regular_file(machine)) return machine;
@@ -79,7 +80,8 @@ uint32_t ToolContext::gpu(const std::string& text) {
         spec.bus_id.device == id.device)
       return i;
   }
-  throw ToolError("--gpu " + text + ": " + machine_data.name + " has no such GPU; give an index 0-" +
+  throw ToolError("--gpu " + text + ": " + machine_data.name +
+                  " has no such GPU; give an index 0-" +
                   std::to_string(machine_data.gpu_count ? machine_data.gpu_count - 1 : 0) +
                   ", a UUID or a PCI address");
 }
@@ -145,7 +147,8 @@ int run(int argc, char** argv) {
   smi->add_option("options", smi_words);
   smi->callback([&] { run_smi(context, smi_words); });
   std::string directory, library;
-  CLI::App* tree = app.add_subcommand("tree", "write the host's view of the machine: sys, proc, dev");
+  CLI::App* tree =
+      app.add_subcommand("tree", "write the host's view of the machine: sys, proc, dev");
   tree->add_option("directory", directory)->required();
   tree->add_option("--library", library, "also place this libnvidia-ml.so.1 under usr/lib");
   tree->callback([&] { write_tree(context, directory, library); });

@@ -1,14 +1,14 @@
 // nvml-sim fault, clear and reset.
 
-#include <time.h>
-
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <time.h>
 
 #include "dynamics.h"
 #include "tool.h"
+
+#include <CLI/CLI.hpp>
 
 namespace nvmlsim {
 namespace {
@@ -58,7 +58,8 @@ void inject(ToolContext& context, const std::string& what, const Fault& fault) {
 }
 
 std::string glob_of(const std::string& call) {
-  if (call.rfind("nvml", 0) == 0 || call.empty() || call[0] == '*') return call.empty() ? "*" : call;
+  if (call.rfind("nvml", 0) == 0 || call.empty() || call[0] == '*')
+    return call.empty() ? "*" : call;
   return "nvml" + call;
 }
 
@@ -79,7 +80,8 @@ class FaultCommands {
   using Options = std::shared_ptr<FaultOptions>;
 
   // `target`: 0 no GPU, 1 optional (default all), 2 required.
-  CLI::App* command(const char* name, const char* help, const Options& o, int target, bool lasting) {
+  CLI::App* command(const char* name, const char* help, const Options& o, int target,
+                    bool lasting) {
     CLI::App* app = fault_->add_subcommand(name, help);
     if (target) {
       CLI::Option* gpu = app->add_option("-g,--gpu", o->gpu, "index, UUID or PCI address");
@@ -140,14 +142,14 @@ class FaultCommands {
       });
     });
     const Options r = std::make_shared<FaultOptions>();
-    CLI::App* remap = command("remap", "a row remapping (page retirement on older boards)", r, 2, false);
+    CLI::App* remap =
+        command("remap", "a row remapping (page retirement on older boards)", r, 2, false);
     remap->add_flag("--failed", r->alone);
     remap->callback([this, r] {
       wait_first(*r);
       const uint32_t gpu = context_.gpu(r->gpu);
-      context_.change("fault remap" + on(r), [&](Shared& shared) {
-        raise_xid(shared, gpu, r->alone ? 64 : 63, {});
-      });
+      context_.change("fault remap" + on(r),
+                      [&](Shared& shared) { raise_xid(shared, gpu, r->alone ? 64 : 63, {}); });
     });
   }
 
@@ -222,16 +224,18 @@ class FaultCommands {
   }
 
   void conditions() {
-    lasting("temperature", "fixed temperature", FaultKind::kTemperature, "degrees", "Celsius", 1, 1);
+    lasting("temperature", "fixed temperature", FaultKind::kTemperature, "degrees", "Celsius", 1,
+            1);
     lasting("limit-drift", "the power limit is another than requested", FaultKind::kLimitDrift,
             "watts", "0: the board's default", 1000, 1);
-    lasting("enforced-limit", "something else limits the power further", FaultKind::kEnforced, "watts",
-            "W", 1000, 1);
+    lasting("enforced-limit", "something else limits the power further", FaultKind::kEnforced,
+            "watts", "W", 1000, 1);
     lasting("setter", "setting the power limit fails", FaultKind::kSetterRefusal, "code",
             "return code; 0: success without effect", 1, 1);
     lasting("process-growth", "process lists grow between size query and read",
             FaultKind::kProcessGrowth, "times", "so many reads come too late", 1, 1);
-    lasting("mig", "MIG changes fail", FaultKind::kMigBusy, "code", "return code, 16: mode pends", 1, 1);
+    lasting("mig", "MIG changes fail", FaultKind::kMigBusy, "code", "return code, 16: mode pends",
+            1, 1);
     const Options o = std::make_shared<FaultOptions>();
     CLI::App* throttle = command("throttle", "clock event reasons", o, 1, true);
     throttle->add_option("mask", o->text, "bits, e.g. 0x80 for the power brake")->required();
@@ -275,7 +279,8 @@ void clear(ToolContext& context, uint32_t id, const std::string& gpu, const std:
     throw ToolError("--kind " + kind + ": no such kind; `nvml-sim show` names those in force");
   const uint32_t index = gpu.empty() ? kNone : context.gpu(gpu);
   uint32_t cleared = 0;
-  context.change("clear", [&](Shared& shared) { cleared = clear_faults(shared, id, index, wanted); });
+  context.change("clear",
+                 [&](Shared& shared) { cleared = clear_faults(shared, id, index, wanted); });
   std::printf("%u cleared\n", cleared);
 }
 

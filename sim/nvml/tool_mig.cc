@@ -1,11 +1,12 @@
 // nvml-sim mig: mode and devices.
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "mig.h"
 #include "tool.h"
+
+#include <CLI/CLI.hpp>
 
 namespace nvmlsim {
 namespace {

@@ -1,6 +1,5 @@
 // nvml-sim show, process and set.
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -8,6 +7,8 @@
 #include "dynamics.h"
 #include "mig.h"
 #include "tool.h"
+
+#include <CLI/CLI.hpp>
 
 namespace nvmlsim {
 namespace {
@@ -30,7 +31,8 @@ void show_gpu(const Shared& shared, uint32_t i, uint64_t now) {
               r.power_mw / 100 % 10, r.enforced_mw / 1000, r.temperature, r.sm_mhz);
   if (spec.memory_info)
     std::printf("  memory %u of %u MiB",
-                shared.live[i].memory_used_mib + shared.live[i].process_memory_mib, spec.memory_mib);
+                shared.live[i].memory_used_mib + shared.live[i].process_memory_mib,
+                spec.memory_mib);
   std::printf("\n");
   const MigTable* table = mig_table(spec.mig_table);
   for (const GpuInstanceState& gi : shared.mig[i])
@@ -134,7 +136,8 @@ void add_state_commands(CLI::App& app, ToolContext& context) {
   const auto o = std::make_shared<SetOptions>();
   CLI::App* command = app.add_subcommand("set", "load and settings of GPUs");
   command->add_option("-g,--gpu", o->gpu, "default: all");
-  command->add_option("--load", o->load, "percent, beside the processes")->check(CLI::Range(0, 100));
+  command->add_option("--load", o->load, "percent, beside the processes")
+      ->check(CLI::Range(0, 100));
   command->add_option("--memory", o->memory, "MiB used, beside the processes");
   command->add_option("--power-limit", o->limit_w, "W, as another writer would set it");
   command->add_option("--persistence", o->persistence)->check(CLI::Range(0, 1));

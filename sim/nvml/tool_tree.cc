@@ -2,13 +2,12 @@
 // the kernel instead of the driver see them. Device nodes become plain files. Run it again after a
 // MIG change.
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sys/stat.h>
 
 #include "mig.h"
 #include "tool.h"
@@ -75,7 +74,8 @@ void pci_device(Tree& tree, const BusId& bus_id, uint32_t pci_id, uint32_t subsy
   tree.file(base + "class", std::string(device_class) + "\n");
   tree.file(base + "numa_node", (numa == kNone ? "-1" : std::to_string(numa)) + "\n");
   tree.link(base + "driver", std::string("../../../bus/pci/drivers/") + driver);
-  tree.link(std::string("sys/bus/pci/drivers/") + driver + "/" + id, "../../../../bus/pci/devices/" + id);
+  tree.link(std::string("sys/bus/pci/drivers/") + driver + "/" + id,
+            "../../../../bus/pci/devices/" + id);
 }
 
 void gpu_information(Tree& tree, const Shared& shared, uint32_t i) {
@@ -85,10 +85,13 @@ void gpu_information(Tree& tree, const Shared& shared, uint32_t i) {
             std::string("Model: \t\t ") + spec.name + "\nIRQ:   \t\t " + std::to_string(64 + i) +
                 "\nGPU UUID: \t " + spec.uuid + "\nVideo BIOS: \t " + spec.vbios +
                 "\nBus Type: \t PCIe\nDMA Size: \t 47 bits\nDMA Mask: \t 0x7fffffffffff\n"
-                "Bus Location: \t " + bus_id_sysfs(spec.bus_id) + "\nDevice Minor: \t " +
+                "Bus Location: \t " +
+                bus_id_sysfs(spec.bus_id) + "\nDevice Minor: \t " +
                 std::to_string(shared.live[i].minor) + "\nGPU Excluded:\t No\n");
   const std::string power = base + "power";
-  tree.file(power, "Runtime D3 status:          Disabled by default\nVideo Memory:               Active\n");
+  tree.file(
+      power,
+      "Runtime D3 status:          Disabled by default\nVideo Memory:               Active\n");
 }
 
 // Minors are numbered over all GPUs, 15 instances of 8 compute instances each, whether they exist.
@@ -134,14 +137,16 @@ void driver_files(Tree& tree, const Shared& shared) {
   tree.file("proc/driver/nvidia/version",
             std::string("NVRM version: NVIDIA UNIX ") + m.architecture + " Kernel Module  " +
                 shared.driver_version + "  Release Build\nGCC version:  gcc version 12.2.0\n");
-  tree.file("proc/driver/nvidia/params", "ModifyDeviceFiles: 1\nDeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 438\n");
+  tree.file("proc/driver/nvidia/params",
+            "ModifyDeviceFiles: 1\nDeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 438\n");
   tree.file("proc/modules",
             "nvidia_uvm 1884160 0 - Live 0x0000000000000000 (POE)\n"
             "nvidia_drm 131072 0 - Live 0x0000000000000000 (POE)\n"
             "nvidia_modeset 1601536 1 nvidia_drm, Live 0x0000000000000000 (POE)\n"
             "nvidia 11554816 2 nvidia_uvm,nvidia_modeset, Live 0x0000000000000000 (POE)\n");
-  tree.file("proc/devices", "Character devices:\n195 nvidia\n195 nvidiactl\n195 nvidia-modeset\n"
-                            "234 nvidia-caps\n235 nvidia-uvm\n236 nvidia-nvswitch\n");
+  tree.file("proc/devices",
+            "Character devices:\n195 nvidia\n195 nvidiactl\n195 nvidia-modeset\n"
+            "234 nvidia-caps\n235 nvidia-uvm\n236 nvidia-nvswitch\n");
   for (const char* node : {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"})
     tree.file(std::string("dev/") + node, "");
   for (uint32_t i = 0; i < m.gpu_count; ++i) {
@@ -161,9 +166,8 @@ void driver_files(Tree& tree, const Shared& shared) {
 
 void write_tree(ToolContext& context, const std::string& directory, const std::string& library) {
   auto shared = std::make_unique<Shared>();
-  context.store().read([&](const Shared& s) {
-    std::memcpy(static_cast<void*>(shared.get()), &s, sizeof(Shared));
-  });
+  context.store().read(
+      [&](const Shared& s) { std::memcpy(static_cast<void*>(shared.get()), &s, sizeof(Shared)); });
   Tree tree(directory);
   const Machine& m = shared->machine;
   for (uint32_t i = 0; i < m.gpu_count; ++i)
