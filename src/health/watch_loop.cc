@@ -98,6 +98,8 @@ void WatchLoop::on_watching(const std::vector<EventPump::Sink::Refusal>& refusal
   pump_refused_ = !refused.empty();
   if (pump_refused_) pump_not_before_ = Steady::now() + kMaxPumpPause;
   tracker_.on_watching(refused, now_ms());
+  auto watched = static_cast<unsigned>(pump_uuids_.size() - refusals.size());
+  parts_.published.update([&](WatcherStats& stats) { stats.watched = watched; });
 }
 
 // The driver ended the watch: a GPU was lost, or more. A reading tells which; the watch goes on
@@ -105,7 +107,12 @@ void WatchLoop::on_watching(const std::vector<EventPump::Sink::Refusal>& refusal
 void WatchLoop::on_pump_ended(const Error& error) {
   log::debug("health", "the event watch ended", {{"err", error.text()}});
   bool lasted = Steady::now() - pump_started_ > kMaxPumpPause;
-  pump_pause_ = lasted ? kMinPumpPause : std::clamp(pump_pause_ * 2, kMinPumpPause, kMaxPumpPause);
+  if (lasted || pump_ends_ == 0) {
+    pump_pause_ = std::chrono::milliseconds(0);  // an event in between would be missed
+  } else {
+    pump_pause_ = std::clamp(pump_pause_ * 2, kMinPumpPause, kMaxPumpPause);
+  }
+  pump_ends_ = lasted ? 1 : pump_ends_ + 1;
   pump_not_before_ = Steady::now() + pump_pause_;
   retire_pump();
   want_read_ = true;
@@ -350,8 +357,8 @@ void WatchLoop::start_pump(std::vector<std::string> uuids) {
   sink.on_end = [inbox = parts_.inbox, number](Error error) {
     inbox->put([&](Mail& mail) { mail.pump_ended.emplace(number, std::move(error)); });
   };
-  auto pump =
-      EventPump::start(parts_.slot, std::move(uuids), std::move(sink), parts_.options.event_wait);
+  auto pump = EventPump::start(parts_.slot, std::move(uuids), std::move(sink),
+                               parts_.options.event_wait, parts_.options.event_grace);
   if (pump) {
     pump_ = std::move(*pump);
   } else {
@@ -362,6 +369,7 @@ void WatchLoop::start_pump(std::vector<std::string> uuids) {
 
 void WatchLoop::retire_pump() {
   if (!pump_) return;
+  parts_.published.update([](WatcherStats& stats) { stats.watched = 0; });
   pump_->stop();
   retired_ = std::move(pump_);
   retired_until_ = Steady::now() + parts_.options.event_wait + std::chrono::seconds(1);

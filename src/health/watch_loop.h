@@ -131,6 +131,7 @@ class WatchLoop {
   Steady::time_point pump_started_;
   Steady::time_point pump_not_before_;
   std::chrono::milliseconds pump_pause_{0};
+  unsigned pump_ends_ = 0;  // in quick succession
   bool pump_refused_ = false;
   std::unique_ptr<nvml::EventPump> retired_;  // may still hold on to the old session
   Steady::time_point retired_until_;

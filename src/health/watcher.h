@@ -37,6 +37,7 @@ struct WatcherOptions {
   std::chrono::milliseconds retry{5'000};           // between attempts to start an absent driver
   std::chrono::milliseconds probe{10'000};          // between looks at a driver that says nothing
   std::chrono::milliseconds event_wait{5'000};      // one sleep in the driver
+  std::chrono::milliseconds event_grace{10'000};    // how late from it is not yet hanging
   const Clock* clock = &system_clock();             // for the times shown to people
 };
 
@@ -55,6 +56,7 @@ struct WatcherStats {
   std::uint64_t readings = 0;       // of all GPUs
   std::uint64_t driver_starts = 0;  // that succeeded
   std::uint64_t driver_start_failures = 0;
+  unsigned watched = 0;               // GPUs whose events are watched now
   std::uint64_t events = 0;           // received from the driver
   std::uint64_t events_dropped = 0;   // because they came faster than they could be judged
   double events_overdue_seconds = 0;  // how long the event thread has been hanging, else 0

@@ -14,10 +14,10 @@
 #include <sys/wait.h>
 #include <thread>
 
+#include "inventory/differ.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "inventory/differ.h"
 
 namespace kerf::health {
 namespace {
@@ -68,6 +68,11 @@ class Loop {
   std::deque<std::function<void()>> queue_;
 };
 
+std::size_t count_entries(const std::string& name) {
+  fs::directory_iterator entries(Roots::below("/").proc + "/self/" + name);
+  return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
+}
+
 class WatcherTest : public testing::Test {
  protected:
   WatcherTest() {
@@ -85,10 +90,18 @@ class WatcherTest : public testing::Test {
     options_.call_deadline = 10s;
   }
 
+  // Lets go of what hangs and waits for its threads, so that the next test meets none of them.
   ~WatcherTest() override {
+    if (faulty_) machine({"clear"});
     watcher_.reset();
-    loop_.run_until([] { return true; });
+    loop_.run_until([&] { return count_entries("task") <= threads_; });
     fs::remove_all(directory_);
+  }
+
+  void fault(std::vector<std::string> arguments) {
+    faulty_ = true;
+    arguments.insert(arguments.begin(), "fault");
+    machine(std::move(arguments));
   }
 
   void use_machine(const std::string& name) {
@@ -152,17 +165,19 @@ class WatcherTest : public testing::Test {
     return loop_.run_until([&] { return mark(index) == reason; });
   }
 
+  // Waits until the driver would deliver an event.
+  bool see_watched(unsigned gpus) {
+    return loop_.run_until([&] { return watcher_->stats().watched == gpus; });
+  }
+
+  std::size_t threads_ = count_entries("task");
+  bool faulty_ = false;
   fs::path directory_;
   WatcherOptions options_;
   Loop loop_;
   SnapshotPtr last_;
   std::unique_ptr<Watcher> watcher_;
 };
-
-std::size_t count_entries(const std::string& name) {
-  fs::directory_iterator entries(Roots::below("/").proc + "/self/" + name);
-  return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
-}
 
 TEST_F(WatcherTest, ReadsTwoConsumerGpusAndTheirLinks) {
   write("root/sys/bus/pci/devices/0000:01:00.0/numa_node", "0\n");
@@ -238,8 +253,7 @@ TEST_F(WatcherTest, LeavesNoThreadsOrDescriptorsBehindOverManyLives) {
   start();
   ASSERT_TRUE(see_ready(2));
   watcher_.reset();
-  loop_.run_until([&] { return count_entries("task") == 1; }, 2s);
-  std::size_t threads = count_entries("task");
+  ASSERT_TRUE(loop_.run_until([&] { return count_entries("task") <= threads_; }));
   std::size_t descriptors = count_entries("fd");
   for (int life = 0; life < 100; ++life) {
     last_.reset();
@@ -247,9 +261,280 @@ TEST_F(WatcherTest, LeavesNoThreadsOrDescriptorsBehindOverManyLives) {
     ASSERT_TRUE(see_ready(2)) << "life " << life;
     watcher_.reset();
   }
-  EXPECT_TRUE(loop_.run_until([&] { return count_entries("task") <= threads; }))
+  EXPECT_TRUE(loop_.run_until([&] { return count_entries("task") <= threads_; }))
       << count_entries("task");
   EXPECT_LE(count_entries("fd"), descriptors);
+}
+
+TEST_F(WatcherTest, HasNoMemorySizeWhereMemoryIsTheHosts) {
+  use_machine("dgx-spark-gb10");
+  start();
+  ASSERT_TRUE(see_ready(1));
+  EXPECT_EQ(last_->gpus[0].memory_bytes, std::nullopt);
+  EXPECT_EQ(last_->gpus[0].pci_bus_id, "000f:01:00.0");
+  EXPECT_EQ(last_->gpus[0].architecture, "blackwell");
+}
+
+TEST_F(WatcherTest, IsReadyWithoutAnyGpu) {
+  use_machine("none");
+  start();
+  EXPECT_TRUE(see([](const Snapshot& s) { return s.generation > 0 && s.gpus.empty(); }));
+}
+
+TEST_F(WatcherTest, ReadsEveryPairOfALargeNodeAndCountsNoLinksToSwitches) {
+  use_machine("h200x8-hgx");
+  start();
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.links.size() == 28; }));
+  ASSERT_EQ(last_->gpus.size(), 8U);
+  for (const inventory::Link& link : last_->links) {
+    EXPECT_LT(link.from, link.to);
+    EXPECT_EQ(link.nvlinks, 0U);
+    EXPECT_EQ(link.pcie_score, link.from / 4 == link.to / 4 ? 20 : 10)
+        << link.from << " " << link.to;
+  }
+}
+
+TEST_F(WatcherTest, ReadsMigDevicesWithProfilesAndMinors) {
+  use_machine("a100-80x1-mig");
+  machine({"tree", (directory_ / "root").string()});
+  start();
+  ASSERT_TRUE(see_ready(1));
+  const Gpu& gpu = last_->gpus[0];
+  EXPECT_TRUE(gpu.mig_capable);
+  EXPECT_TRUE(gpu.mig_enabled);
+  std::vector<std::string> profiles;
+  for (const auto& mig : gpu.mig_devices) {
+    profiles.push_back(mig.profile);
+    EXPECT_EQ(mig.uuid.substr(0, 4), "MIG-");
+    EXPECT_EQ(mig.index, profiles.size() - 1);
+    EXPECT_TRUE(mig.gpu_instance_minor.has_value());
+    EXPECT_TRUE(mig.compute_instance_minor.has_value());
+  }
+  EXPECT_THAT(profiles, testing::ElementsAre("1g.10gb", "1g.10gb", "2g.20gb", "3g.40gb"));
+}
+
+TEST_F(WatcherTest, MarksTheMigDeviceThatAnXidNames) {
+  use_machine("a100-80x1-mig");
+  start();
+  ASSERT_TRUE(see_ready(1) && see_watched(1));
+  const auto& wanted = last_->gpus[0].mig_devices[2];
+  fault({"xid", "48", "--event-only", "--gpu", "0", "--gpu-instance",
+         std::to_string(wanted.gpu_instance), "--compute-instance",
+         std::to_string(wanted.compute_instance)});
+  ASSERT_TRUE(
+      see([](const Snapshot& s) { return s.gpus[0].mig_devices[2].unhealthy.has_value(); }));
+  EXPECT_FALSE(last_->gpus[0].unhealthy.has_value());
+  for (std::size_t mig : {0U, 1U, 3U}) {
+    EXPECT_FALSE(last_->gpus[0].mig_devices[mig].unhealthy.has_value()) << mig;
+  }
+}
+
+TEST_F(WatcherTest, TellsOfAnXidWithoutLookingForIt) {
+  options_.probe = 1h;
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"xid", "48", "--event-only", "--gpu", "1"});
+  ASSERT_TRUE(see_mark(1, "xid"));
+  EXPECT_EQ(mark(0), "");
+  auto xids = watcher_->stats().xids;
+  ASSERT_EQ(xids.size(), 1U);
+  EXPECT_EQ(xids[0].gpu, last_->gpus[1].uuid);
+  EXPECT_EQ(xids[0].xid, 48U);
+  EXPECT_EQ(xids[0].count, 1U);
+  EXPECT_FALSE(xids[0].ignored);
+
+  watcher_->clear(last_->gpus[1].uuid);
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, CountsXidsOfProgramsAndLeavesTheGpuAlone) {
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"xid", "31", "--gpu", "1"});
+  fault({"xid", "31", "--gpu", "1"});
+  ASSERT_TRUE(loop_.run_until([&] {
+    auto xids = watcher_->stats().xids;
+    return xids.size() == 1 && xids[0].count == 2;
+  }));
+  EXPECT_TRUE(watcher_->stats().xids[0].ignored);
+  EXPECT_EQ(mark(1), "");
+}
+
+TEST_F(WatcherTest, WatchesNoEventsWhenChecksAreOff) {
+  options_.policy = XidPolicy("all", "");
+  start();
+  ASSERT_TRUE(see_ready(2));
+  fault({"xid", "48", "--event-only", "--gpu", "1"});
+  std::uint64_t readings = watcher_->stats().readings;
+  watcher_->refresh();
+  ASSERT_TRUE(loop_.run_until([&] { return watcher_->stats().readings > readings; }));
+  EXPECT_EQ(watcher_->stats().events, 0U);
+  EXPECT_EQ(mark(1), "");
+}
+
+TEST_F(WatcherTest, MarksAGpuThatIsLostUntilItIsBackAndWatchesItAgain) {
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"xid", "79", "--gpu", "1"});
+  ASSERT_TRUE(see_mark(1, "gpu_lost"));
+  EXPECT_EQ(mark(0), "");
+  EXPECT_EQ(last_->gpus[1].index, 1U);
+  EXPECT_EQ(last_->driver.state, DriverState::kReady);
+  EXPECT_TRUE(see_watched(1));
+
+  fault({"back", "--gpu", "1"});
+  EXPECT_TRUE(see_ready(2));
+  EXPECT_TRUE(see_watched(2));
+}
+
+TEST_F(WatcherTest, KeepsAGpuInViewThatTheDriverNoLongerLists) {
+  start();
+  ASSERT_TRUE(see_ready(2));
+  std::string lost = last_->gpus[0].uuid;
+  fault({"lost", "--gpu", "0", "--vanish"});
+  ASSERT_TRUE(see([&](const Snapshot& s) {
+    return s.gpus.size() == 2 && std::any_of(s.gpus.begin(), s.gpus.end(), [&](const Gpu& gpu) {
+             return gpu.uuid == lost && gpu.unhealthy && gpu.unhealthy->reason == "gpu_lost";
+           });
+  }));
+  EXPECT_NE(last_->gpus[0].index, last_->gpus[1].index);
+
+  watcher_->refresh();  // whoever asks for a fresh start gets one
+  EXPECT_TRUE(see([](const Snapshot& s) { return s.gpus.size() == 1; }));
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, LosesOneGpuAloneToItsErrors) {
+  start();
+  ASSERT_TRUE(see_ready(2));
+  fault({"error", "--gpu", "1", "--call", "DeviceGetMinorNumber", "--code", "999"});
+  watcher_->refresh();
+  ASSERT_TRUE(see_mark(1, "query_failed"));
+  EXPECT_EQ(mark(0), "");
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, LosesOneGpuAloneToCallsThatHang) {
+  options_.call_deadline = 200ms;
+  start();
+  ASSERT_TRUE(see_ready(2));
+  fault({"hang", "--gpu", "1", "--call", "DeviceGetMinorNumber"});
+  watcher_->refresh();
+  ASSERT_TRUE(see_mark(1, "nvml_stuck"));
+  EXPECT_EQ(mark(0), "");
+  EXPECT_EQ(last_->driver.state, DriverState::kReady);
+  EXPECT_EQ(watcher_->stats().lane.hung, 1U);
+
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
+  EXPECT_EQ(watcher_->stats().lane.hung, 0U);
+}
+
+TEST_F(WatcherTest, MarksEverythingWhileTheWholeDriverHangs) {
+  options_.call_deadline = 100ms;
+  start();
+  ASSERT_TRUE(see_ready(2));
+  fault({"hang", "--call", "*"});
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kStuck; }));
+  EXPECT_EQ(mark(0), "nvml_stuck");
+  EXPECT_EQ(mark(1), "nvml_stuck");
+  EXPECT_GT(watcher_->stats().lane.stuck_seconds, 0.0);
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, SurvivesAnInitialisationThatHangs) {
+  options_.init_deadline = 100ms;
+  fault({"hang", "--call", "Init_v2"});
+  start();
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kStuck; }));
+  EXPECT_THAT(last_->gpus, IsEmpty());
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, StopsWhileTheDriverHangs) {
+  options_.probe = 1h;
+  options_.call_deadline = 1h;
+  start();
+  ASSERT_TRUE(see([](const Snapshot& s) { return !s.links.empty(); }) && see_watched(2));
+  fault({"hang", "--call", "*"});
+  std::uint64_t calls = watcher_->stats().lane.calls;
+  watcher_->refresh();
+  ASSERT_TRUE(loop_.run_until([&] { return watcher_->stats().lane.calls > calls; }));
+  watcher_->stop();  // would wait for ever if it waited for the driver
+}
+
+TEST_F(WatcherTest, NoticesAnEventWaitThatOverrunsAndReplacesIt) {
+  options_.event_grace = 20ms;
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"hang", "--call", "EventSetWait_v2"});
+  ASSERT_TRUE(loop_.run_until([&] { return watcher_->stats().events_overdue_seconds > 0; }));
+  EXPECT_EQ(mark(0), "");
+  machine({"clear"});
+  EXPECT_TRUE(loop_.run_until([&] { return watcher_->stats().events_overdue_seconds == 0; }));
+  ASSERT_TRUE(see_watched(2));
+  fault({"xid", "48", "--event-only", "--gpu", "0"});
+  EXPECT_TRUE(see_mark(0, "xid"));
+}
+
+TEST_F(WatcherTest, IsPatientWithASlowDriver) {
+  fault({"slow", "--call", "*", "--ms", "3"});
+  start();
+  EXPECT_TRUE(see_ready(2));
+  EXPECT_EQ(watcher_->stats().lane.timeouts, 0U);
+}
+
+TEST_F(WatcherTest, MarksEverythingWhenTheDriverIsUnloadedAndStartsAfreshWhenItIsBack) {
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"xid", "48", "--event-only", "--gpu", "1"});
+  ASSERT_TRUE(see_mark(1, "xid"));
+  fault({"driver-unload"});
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kFailed; }));
+  EXPECT_EQ(mark(0), "driver_failed");
+  EXPECT_EQ(mark(1), "driver_failed");
+  ASSERT_TRUE(loop_.run_until([&] { return watcher_->stats().driver_start_failures > 0; }));
+
+  fault({"driver-reload"});
+  EXPECT_TRUE(see_ready(2));
+  EXPECT_TRUE(see_watched(2));
+  fault({"xid", "48", "--event-only", "--gpu", "0"});
+  EXPECT_TRUE(see_mark(0, "xid"));
+}
+
+TEST_F(WatcherTest, PicksUpADriverThatIsLoadedLater) {
+  fault({"driver-unload"});
+  start();
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kAbsent; }));
+  EXPECT_THAT(last_->driver.detail, testing::HasSubstr("kernel module loaded?"));
+  EXPECT_THAT(last_->gpus, IsEmpty());
+  fault({"driver-reload"});
+  EXPECT_TRUE(see_ready(2));
+}
+
+TEST_F(WatcherTest, TakesUpANewDriverVersion) {
+  start();
+  ASSERT_TRUE(see_ready(2) && see_watched(2));
+  fault({"driver-reload", "--version", "600.10.01"});
+  EXPECT_TRUE(see([](const Snapshot& s) {
+    return s.driver.state == DriverState::kReady && s.driver.version == "600.10.01";
+  })) << last_->driver.detail;
+}
+
+TEST_F(WatcherTest, KeepsItsWordThroughFlakyCalls) {
+  fault({"flaky", "--call", "DeviceGet*", "-p", "0.1", "--seed", "7"});
+  start();
+  for (int round = 0; round < 20; ++round) {
+    std::uint64_t readings = watcher_->stats().readings;
+    watcher_->refresh();
+    ASSERT_TRUE(loop_.run_until([&] { return watcher_->stats().readings > readings; }));
+  }
+  machine({"clear"});
+  EXPECT_TRUE(see_ready(2));
 }
 
 }  // namespace

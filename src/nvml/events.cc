@@ -41,6 +41,7 @@ struct EventPump::State {
   std::vector<std::string> uuids;
   Sink sink;
   std::chrono::milliseconds wait;
+  std::chrono::milliseconds grace;
 
   std::atomic<bool> stopping{false};
   std::atomic<Steady::rep> call_due{0};  // when the current call ought to be back; 0 between calls
@@ -60,7 +61,7 @@ struct EventPump::State {
     if (!stopping) sink.on_end(std::move(error));
   }
   void begin_call(std::chrono::milliseconds allowed) {
-    call_due = (Steady::now() + allowed).time_since_epoch().count();
+    call_due = (Steady::now() + allowed + grace).time_since_epoch().count();
   }
 };
 
@@ -122,15 +123,14 @@ void EventPump::State::deliver(const Session& session, const RawEvent& raw,
 }
 
 void EventPump::State::watch(const Session& session) {
-  constexpr auto kGrace = std::chrono::seconds(10);
-  begin_call(kGrace);
+  begin_call(std::chrono::milliseconds(0));
   auto set = session.create_event_set();
   if (!set) return end_with(std::move(set.error()));
   std::map<abi::Device, std::string> names;
   auto refusals = register_all(session, *set, names);
   if (!stopping) sink.on_watching(std::move(refusals));
   while (!stopping && !names.empty()) {
-    begin_call(wait + kGrace);
+    begin_call(wait);
     auto raw = session.wait_for_event(*set, static_cast<unsigned>(wait.count()));
     if (raw) {
       deliver(session, *raw, names);
@@ -139,14 +139,14 @@ void EventPump::State::watch(const Session& session) {
       break;
     }
   }
-  begin_call(kGrace);
+  begin_call(std::chrono::milliseconds(0));
   static_cast<void>(session.free_event_set(*set));
 }
 
 void EventPump::State::run() {
   if (auto session = slot->get()) {
     watch(*session);
-    begin_call(std::chrono::seconds(10));
+    begin_call(std::chrono::milliseconds(0));
   } else {
     end_with(Error{Kind::kGone, "the driver is not initialised", "", "", 0});
   }
@@ -158,12 +158,14 @@ void EventPump::State::run() {
 
 Result<std::unique_ptr<EventPump>> EventPump::start(std::shared_ptr<SessionSlot> slot,
                                                     std::vector<std::string> uuids, Sink sink,
-                                                    std::chrono::milliseconds wait) {
+                                                    std::chrono::milliseconds wait,
+                                                    std::chrono::milliseconds grace) {
   auto state = std::make_shared<State>();
   state->slot = std::move(slot);
   state->uuids = std::move(uuids);
   state->sink = std::move(sink);
   state->wait = wait;
+  state->grace = grace;
   if (Status started = start_detached("nvml-events", [state] { state->run(); }); !started) {
     return fail(std::move(started.error()));
   }

@@ -62,10 +62,12 @@ class EventPump {
     std::function<void(Error)> on_end;
   };
 
-  // Watches these GPUs. `wait` is how long one sleep in the driver may last.
+  // Watches these GPUs. `wait` is how long one sleep in the driver may last; `grace` is how much
+  // longer than that, or than no time for other calls, is not yet overdue.
   static Result<std::unique_ptr<EventPump>> start(std::shared_ptr<SessionSlot> slot,
                                                   std::vector<std::string> uuids, Sink sink,
-                                                  std::chrono::milliseconds wait);
+                                                  std::chrono::milliseconds wait,
+                                                  std::chrono::milliseconds grace);
   ~EventPump() { stop(); }
   EventPump(const EventPump&) = delete;
   EventPump& operator=(const EventPump&) = delete;
