@@ -203,27 +203,27 @@ class Namer {
   }
 
   const std::string& profile(const Piece& piece) const {
-    return snapshot_.gpus[piece.gpu].mig_devices[piece.mig.value()].profile;
+    return snapshot_.gpus[piece.gpu].mig_devices[piece.mig.value_or(0)].profile;
   }
 
   void warn_of_unused_rules() {
     if (snapshot_.gpus.empty()) return;
-    warn_of_unused_rules("gpus", "no GPU name", config_.gpu_rules, gpu_rule_used_);
+    warn_of_unused_rules("gpus", config_.gpu_rules, gpu_rule_used_);
     if (config_.mig_strategy == MigStrategy::kNone && !config_.mig_rules.empty()) {
       warnings_.push_back("resources.mig has no effect while flags.migStrategy is none.");
       return;
     }
-    warn_of_unused_rules("mig", "no MIG profile", config_.mig_rules, mig_rule_used_);
+    warn_of_unused_rules("mig", config_.mig_rules, mig_rule_used_);
   }
 
-  void warn_of_unused_rules(const std::string& list, const std::string& nothing,
-                            const std::vector<config::ResourceRule>& rules,
+  void warn_of_unused_rules(std::string_view list, const std::vector<config::ResourceRule>& rules,
                             const std::vector<bool>& used) {
     for (std::size_t i = 0; i < rules.size(); ++i) {
       if (used[i]) continue;
-      warnings_.push_back("resources." + list + "[" + std::to_string(i) + "].pattern '" +
-                          rules[i].pattern + "' is the first to match " + nothing +
-                          " on this node.");
+      std::string& warning = warnings_.emplace_back("resources.");
+      warning.append(list).append("[").append(std::to_string(i)).append("].pattern '");
+      warning.append(rules[i].pattern);
+      warning.append("' names nothing on this node: nothing matches, or a pattern above matches.");
     }
   }
 
