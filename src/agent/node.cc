@@ -19,6 +19,28 @@ metrics::EventLevel level_of(inventory::Change::What what) {
                                                             : metrics::EventLevel::kInfo;
 }
 
+// A change as a sentence for the list of events.
+std::string sentence(const inventory::Change& change) {
+  using What = inventory::Change::What;
+  switch (change.what) {
+    case What::kDriver:
+      return "Driver " + change.text;
+    case What::kAdded:
+      return change.text + " " + change.subject + " appeared";
+    case What::kRemoved:
+      return change.text + " " + change.subject + " disappeared";
+    case What::kUnhealthy:
+      return change.subject + " is unhealthy, " + change.text;
+    case What::kRecovered:
+      return change.subject + " is healthy again, " + change.text;
+    case What::kChanged:
+      return change.subject + " changed: " + change.text;
+    case What::kLinks:
+      return "Links read: " + change.text;
+  }
+  return change.text;
+}
+
 // One line a resource, so that "is time-slicing on, and how" can be grepped from the log.
 void log_plan(const plan::Plan& plan) {
   for (const plan::Resource& resource : plan.resources) {
@@ -95,7 +117,7 @@ void Node::log_changes(const inventory::Snapshot& before, const inventory::Snaps
                {{"what", inventory::to_string(change.what)},
                 {"subject", change.subject},
                 {"detail", change.text}});
-    note(level_of(change.what), change.text);
+    note(level_of(change.what), sentence(change));
   }
 }
 
