@@ -421,11 +421,26 @@ TEST_F(Faults, AWriterThatDiedAtWorkStopsNobody) {
 TEST_F(Faults, AProcessThatCannotCreateTheStateJoinsItOnceItExists) {
   SKIP_UNLESS_ROOT();
   select("rtx3090x2");
-  setenv("NVML_SIM_STATE", "/proc/nowhere", 1);
   load();
-  ASSERT_EQ(nvmlInit_v2(), kSuccess);
-  u32 power = 0;
-  EXPECT_EQ(nvmlDeviceGetPowerUsage(gpu(0), &power), kSuccess);
+  chmod(directory_.c_str(), 0755);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setresuid(65534, 65534, 65534) != 0 || nvmlInit_v2() != kSuccess) _exit(2);
+    const EventSet set = watch(kEventXid);
+    if (write(ready[1], "x", 1) != 1) _exit(3);
+    EventData data{};
+    if (nvmlEventSetWait_v2(set, &data, 20000) != kSuccess) _exit(4);
+    _exit(data.event_data == 31 ? 0 : 5);
+  }
+  char byte = 0;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  open_store();
+  change([](Shared& shared) { raise_xid(shared, 1, 31, {}); });
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

@@ -92,6 +92,9 @@ TEST_F(Mig, InstancesAreMadeAndRemovedUnderThePlacementRules) {
       function<Return (*)(Device, u32, u32*)>("nvmlDeviceGetGpuInstanceRemainingCapacity");
   GpuInstance half = nullptr, other = nullptr, third = nullptr;
   EXPECT_EQ(create(parent, 9, &half), kErrorNotSupported) << "MIG is off";
+  u32 most = 9;
+  EXPECT_EQ(nvmlDeviceGetMaxMigDeviceCount(parent, &most), kSuccess);
+  EXPECT_EQ(most, 0U) << "none can exist while MIG is off";
   Return activation = kErrorUnknown;
   ASSERT_EQ(set_mode(parent, 1, &activation), kSuccess);
   EXPECT_EQ(activation, kSuccess);
