@@ -37,13 +37,13 @@ void add_kubelet(const kubelet::Service::ServiceStatus& service, metrics::NodeSt
 }
 
 void add_kubelet(const kubelet::Service& service, metrics::AgentCounters& into) {
-  const kubelet::Stats& stats = service.stats();
-  kubelet::Service::ServiceStatus status = service.status();
-  std::string resource = status.resources.size() == 1 ? status.resources[0].name : "all";
-  into.allocate = {{resource, histogram(stats.allocate), errors(stats.allocate_errors)}};
-  into.preferred = {{resource, histogram(stats.preferred), errors(stats.preferred_errors)}};
-  into.registrations = {
-      {resource, stats.registrations, stats.registration_failures, stats.updates}};
+  for (const auto& [resource, stats] : service.stats()) {
+    into.allocate.push_back({resource, histogram(stats->allocate), errors(stats->allocate_errors)});
+    into.preferred.push_back(
+        {resource, histogram(stats->preferred), errors(stats->preferred_errors)});
+    into.registrations.push_back(
+        {resource, stats->registrations, stats->registration_failures, stats->updates});
+  }
 }
 
 void add_driver(const health::WatcherStats& watcher, metrics::AgentCounters& into) {

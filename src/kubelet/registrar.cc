@@ -1,13 +1,9 @@
 #include "kubelet/registrar.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <map>
+#include <sys/stat.h>
 #include <tuple>
-
-#include <asio/io_context.hpp>
-#include <asio/steady_timer.hpp>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -15,6 +11,9 @@
 #include "kubelet/follow.h"
 #include "kubelet/gate.h"
 #include "kubelet/transport.h"
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
 
 namespace kerf::kubelet {
 namespace {
@@ -36,18 +35,21 @@ struct Entry {
   std::string endpoint;
   asio::steady_timer timer;
   std::chrono::milliseconds pause{};
-  std::uint64_t attempt = 0;        // tells answers of given-up calls from the current one
+  std::uint64_t attempt = 0;  // tells answers of given-up calls from the current one
   std::shared_ptr<Call> in_flight;
-  std::optional<Identity> asked;    // the socket the last attempt went to
-  std::string reported;             // the error last logged
+  std::optional<Identity> asked;  // the socket the last attempt went to
+  std::string reported;           // the error last logged
 };
 
 }  // namespace
 
 struct Registrar::Impl : std::enable_shared_from_this<Impl> {
-  Impl(asio::io_context& io, Options opts, Stats& counters,
+  Impl(asio::io_context& io, Options opts, StatsOf counters,
        std::function<void(const std::string&)> on_change)
-      : loop(io), options(std::move(opts)), stats(counters), changed(std::move(on_change)) {}
+      : loop(io),
+        options(std::move(opts)),
+        stats_of(std::move(counters)),
+        changed(std::move(on_change)) {}
 
   void follow() {
     if (options.kubelet_socket.empty()) return;
@@ -124,7 +126,7 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void accepted(const std::string& resource, Entry& entry) {
-    stats.registrations.fetch_add(1, std::memory_order_relaxed);
+    stats_of(resource).registrations.fetch_add(1, std::memory_order_relaxed);
     entry.pause = {};
     entry.reported.clear();
     entry.state.registered = true;
@@ -134,7 +136,7 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void failed(const std::string& resource, Entry& entry, Error error) {
-    stats.registration_failures.fetch_add(1, std::memory_order_relaxed);
+    stats_of(resource).registration_failures.fetch_add(1, std::memory_order_relaxed);
     // The same failure again and again is one fact, not one a retry.
     if (entry.reported != error.text()) {
       entry.reported = error.text();
@@ -164,7 +166,7 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
   asio::io_context& loop;
   std::shared_ptr<Gate> gate = std::make_shared<Gate>(loop);
   Options options;
-  Stats& stats;
+  StatsOf stats_of;
   std::function<void(const std::string&)> changed;
   std::string file;
   std::unique_ptr<Follower> follower;
@@ -172,9 +174,10 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
   bool stopped = false;
 };
 
-Registrar::Registrar(asio::io_context& loop, Options options, Stats& stats,
+Registrar::Registrar(asio::io_context& loop, Options options, StatsOf stats_of,
                      std::function<void(const std::string&)> changed)
-    : impl_(std::make_shared<Impl>(loop, std::move(options), stats, std::move(changed))) {
+    : impl_(std::make_shared<Impl>(loop, std::move(options), std::move(stats_of),
+                                   std::move(changed))) {
   impl_->follow();
 }
 

@@ -21,21 +21,24 @@ namespace kerf::kubelet {
 class Registrar {
  public:
   struct Options {
-    std::string kubelet_socket;  // empty: never register
-    std::chrono::milliseconds deadline{5000};     // for one Register call
-    std::chrono::milliseconds retry_first{100};   // pause after a failure, doubled each time …
+    std::string kubelet_socket;                     // empty: never register
+    std::chrono::milliseconds deadline{5000};       // for one Register call
+    std::chrono::milliseconds retry_first{100};     // pause after a failure, doubled each time …
     std::chrono::milliseconds retry_longest{5000};  // … up to this
   };
 
   struct State {
-    bool registered = false;           // the kubelet accepted us and its socket is still the same
-    std::int64_t since_ms = 0;         // wall clock, when it was accepted; 0: never
+    bool registered = false;    // the kubelet accepted us and its socket is still the same
+    std::int64_t since_ms = 0;  // wall clock, when it was accepted; 0: never
     std::uint64_t attempts = 0;
-    std::optional<Error> last_error;   // of the last attempt, none after a success
+    std::optional<Error> last_error;  // of the last attempt, none after a success
   };
 
+  // Where attempts for a resource are counted.
+  using StatsOf = std::function<Stats&(const std::string& resource)>;
+
   // `changed(resource)` is called when a State changed.
-  Registrar(asio::io_context& loop, Options options, Stats& stats,
+  Registrar(asio::io_context& loop, Options options, StatsOf stats_of,
             std::function<void(const std::string& resource)> changed);
   ~Registrar();
   Registrar(const Registrar&) = delete;

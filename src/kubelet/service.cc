@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <map>
 
-#include <asio/io_context.hpp>
-#include <asio/steady_timer.hpp>
-
 #include "base/log.h"
 #include "base/roots.h"
 #include "kubelet/follow.h"
 #include "kubelet/gate.h"
 #include "kubelet/registrar.h"
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
 
 namespace kerf::kubelet {
 namespace {
@@ -60,10 +60,9 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
         answering(std::move(make_answers)),
         observer(std::move(observe)) {
     if (options.socket_directory.empty()) {
-      options.socket_directory =
-          options.kubelet_socket.empty()
-              ? join_path(Roots::below("").var, "lib/kubelet/device-plugins")
-              : directory_of(options.kubelet_socket);
+      options.socket_directory = options.kubelet_socket.empty()
+                                     ? join_path(Roots::below("").var, "lib/kubelet/device-plugins")
+                                     : directory_of(options.kubelet_socket);
     }
   }
 
@@ -73,11 +72,18 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     how.deadline = options.register_deadline;
     how.retry_first = options.retry_first;
     how.retry_longest = options.retry_longest;
-    registrar = std::make_unique<Registrar>(loop, how, stats,
-                                            [this](const std::string& name) { changed(name); });
-    follower = std::make_unique<Follower>(
-        loop, options.socket_directory,
-        [this](const std::string& entry) { directory_changed(entry); });
+    registrar = std::make_unique<Registrar>(
+        loop, how, [this](const std::string& name) -> Stats& { return stats_of(name); },
+        [this](const std::string& name) { changed(name); });
+    follower =
+        std::make_unique<Follower>(loop, options.socket_directory,
+                                   [this](const std::string& entry) { directory_changed(entry); });
+  }
+
+  Stats& stats_of(const std::string& resource) {
+    std::unique_ptr<Stats>& found = stats[resource];
+    if (!found) found = std::make_unique<Stats>();
+    return *found;
   }
 
   void changed(const std::string& resource) const {
@@ -117,7 +123,8 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
         bind(resource.name, served);
       } else if (relisted) {
         log::info("kubelet", "device list changed",
-                  {{"resource", resource.name}, {"devices", served.devices},
+                  {{"resource", resource.name},
+                   {"devices", served.devices},
                    {"unhealthy", served.unhealthy}});
       }
       if (is_new || relisted) changed(resource.name);
@@ -145,7 +152,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     how.resource = name;
     how.socket_path = served->path;
     how.socket_mode = options.socket_mode;
-    how.stats = &stats;
+    how.stats = &stats_of(name);
     how.observer = &observer;
     how.streams_changed = [gate = gate, weak = weak_from_this(), name] {
       gate->post([weak, name] {
@@ -247,7 +254,9 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
   Options options;
   Answering answering;
   Observer observer;
-  Stats stats;
+  // Of every resource ever served: counters must not start over when one comes back, and calls in
+  // progress may outlive their resource.
+  std::map<std::string, std::unique_ptr<Stats>> stats;
   std::shared_ptr<Gate> gate = std::make_shared<Gate>(loop);
   std::uint64_t generation = 0;
   bool stopped = false;
@@ -272,7 +281,11 @@ Service::~Service() { stop(); }
 
 void Service::apply(const plan::PlanPtr& plan) { impl_->apply(plan); }
 Service::ServiceStatus Service::status() const { return impl_->status(); }
-const Stats& Service::stats() const { return impl_->stats; }
+std::map<std::string, const Stats*> Service::stats() const {
+  std::map<std::string, const Stats*> all;
+  for (const auto& [resource, stats] : impl_->stats) all.emplace(resource, stats.get());
+  return all;
+}
 void Service::stop() { impl_->stop(); }
 
 std::string socket_name(const std::string& resource) {

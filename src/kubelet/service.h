@@ -4,14 +4,14 @@
 // only, except where said.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/result.h"
@@ -28,11 +28,11 @@ namespace kerf::kubelet {
 class Service {
  public:
   struct Options {
-    std::string kubelet_socket;    // empty: serve without registering
+    std::string kubelet_socket;  // empty: serve without registering
     // Where our own sockets go; empty: the directory of kubelet_socket, or without one the
     // kubelet's documented plugin directory.
     std::string socket_directory;
-    mode_t socket_mode = 0600;     // the kubelet is root
+    mode_t socket_mode = 0600;  // the kubelet is root
     std::chrono::milliseconds register_deadline{5000};
     std::chrono::milliseconds retry_first{100};
     std::chrono::milliseconds retry_longest{5000};
@@ -44,20 +44,20 @@ class Service {
 
   struct ResourceStatus {
     std::string name;
-    std::string socket;            // path
-    bool bound = false;            // the socket is in place and served
+    std::string socket;  // path
+    bool bound = false;  // the socket is in place and served
     bool registered = false;
     std::int64_t registered_since_ms = 0;  // wall clock; of the last success, 0: never
     std::optional<Error> last_error;       // why it is not bound or not registered
     std::size_t streams = 0;               // kubelets watching; 1 when all is well
     std::size_t devices = 0;
     std::size_t unhealthy = 0;
-    std::size_t updates = 0;               // list messages sent since start
+    std::size_t updates = 0;  // list messages sent since start
   };
   struct ServiceStatus {
     std::string kubelet_socket;
-    std::uint64_t generation = 0;            // of the applied plan; 0: none yet
-    std::vector<ResourceStatus> resources;   // ordered by name
+    std::uint64_t generation = 0;           // of the applied plan; 0: none yet
+    std::vector<ResourceStatus> resources;  // ordered by name
     // Every resource is bound and, unless registration is off, registered.
     bool ok() const;
   };
@@ -73,8 +73,8 @@ class Service {
   // is reported by `status` and tried again until it works.
   void apply(const plan::PlanPtr& plan);
   ServiceStatus status() const;
-  // Any thread.
-  const Stats& stats() const;
+  // Counters of every resource served so far; they live as long as this object.
+  std::map<std::string, const Stats*> stats() const;
   // Ends streams, removes our sockets, gives up calls. Takes less than a second. Later calls do
   // nothing.
   void stop();

@@ -1,4 +1,4 @@
-// What the room counts, for metrics and the status page. Plain atomics: written from any thread,
+// What the room counts for one resource, for metrics and the status page. Plain atomics: written from any thread,
 // read at any time; a reader may see one call counted in one number and not yet in another.
 #pragma once
 

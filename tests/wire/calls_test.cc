@@ -62,7 +62,7 @@ TEST(Calls, ErrorsGoOutAsUnknownWithTheirTextWordForWord) {
   grpc::Status status = client.allocate({{"gpu-0"}, {"bad"}}, response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNKNOWN);
   EXPECT_EQ(status.error_message(), "unknown device: bad");
-  EXPECT_EQ(node.service->stats().allocate_errors.load(), 1u);
+  EXPECT_EQ(node.service->stats().at("example.com/gpu")->allocate_errors.load(), 1u);
 }
 
 TEST(Calls, PreferredAllocationAnswersEveryContainer) {

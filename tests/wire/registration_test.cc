@@ -93,7 +93,7 @@ TEST_P(TroubledKubelet, IsReportedAndRegisteredWithWhenItRecovers) {
   EXPECT_NE(status.last_error->text().find(trouble.text), std::string::npos)
       << status.last_error->text();
   EXPECT_NE(status.last_error->text().find("kubelet.sock"), std::string::npos);
-  EXPECT_GT(node.service->stats().registration_failures.load(), 0u);
+  EXPECT_GT(node.service->stats().at("example.com/gpu")->registration_failures.load(), 0u);
   node.kubelet.set_mode(kubelet_sim::Mode::kNormal);
   EXPECT_TRUE(node.allocatable(4, kPromised));
 }
