@@ -30,11 +30,6 @@
 namespace kerf::agent {
 namespace {
 
-std::string env_or(const config::Env& env, const char* name) {
-  auto at = env.find(name);
-  return at == env.end() ? std::string() : at->second;
-}
-
 sigset_t handled_signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -47,8 +42,6 @@ class Agent {
   explicit Agent(Launch launch)
       : version_(launch.version),
         compatibility_(std::move(launch.compatibility)),
-        policy_(env_or(launch.env, "DP_DISABLE_HEALTHCHECKS"),
-                env_or(launch.env, "DP_ENABLE_HEALTHCHECKS")),
         source_(std::move(launch.flags), std::move(launch.env)),
         node_(system_clock(), version_) {}
 
@@ -76,7 +69,6 @@ class Agent {
 
   std::string version_;
   std::string compatibility_;
-  health::XidPolicy policy_;
   asio::io_context loop_{1};
   ConfigSource source_;
   Node node_;
@@ -145,7 +137,6 @@ Status Agent::read_configuration() {
   for (const config::Diagnostic& finding : effective->findings) {
     log::warn("config", finding.message, {{"at", finding.where()}, {"hint", finding.hint}});
   }
-  for (const std::string& warning : policy_.warnings()) log::warn("health", warning);
   roots_ = Roots::below(process.root);
   std::string from = process.config_file.empty() ? "defaults" : process.config_file;
   log::info(
@@ -177,7 +168,9 @@ Status Agent::start_watcher() {
   options.library_candidates = nvml::library_candidates(effective.process.nvml_library,
                                                         effective.config.container_driver_root);
   options.roots = roots_;
-  options.policy = policy_;
+  options.policy = health::XidPolicy(effective.config.disable_health_checks,
+                                     effective.config.enable_health_checks);
+  for (const std::string& warning : options.policy.warnings()) log::warn("health", warning);
   watcher_ = std::make_unique<health::Watcher>(std::move(options));
   return watcher_->start(
       [this](std::function<void()> work) { asio::post(loop_, std::move(work)); },
