@@ -30,7 +30,12 @@ void WatchLoop::on_watching(const std::vector<EventPump::Sink::Refusal>& refusal
     }
   }
   pump_refused_ = !refused.empty();
-  if (pump_refused_) pump_not_before_ = Steady::now() + kMaxPumpPause;
+  if (pump_refused_) {
+    refusal_pause_ = std::clamp(refusal_pause_ * 2, kMinPumpPause, kMaxPumpPause);
+    pump_not_before_ = Steady::now() + refusal_pause_;
+  } else {
+    refusal_pause_ = std::chrono::milliseconds(0);
+  }
   tracker_.on_watching(refused, now_ms());
   auto watched = static_cast<unsigned>(pump_uuids_.size() - refusals.size());
   parts_.published.update([&](WatcherStats& stats) { stats.watched = watched; });

@@ -132,6 +132,7 @@ class WatchLoop {
   Steady::time_point pump_not_before_;
   std::chrono::milliseconds pump_pause_{0};
   unsigned pump_ends_ = 0;  // in quick succession
+  std::chrono::milliseconds refusal_pause_{0};
   bool pump_refused_ = false;
   std::unique_ptr<nvml::EventPump> retired_;  // may still hold on to the old session
   Steady::time_point retired_until_;
