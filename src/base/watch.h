@@ -15,9 +15,9 @@ class io_context;
 namespace kerf {
 
 // Calls `changed(name)` on the loop's thread whenever an entry of `directory` was created, moved,
-// written and closed, or removed; `name` is the entry's name, empty when the directory itself
-// vanished or events were lost (look at everything). Several events of one read with the same name
-// are reported once. Stops when destroyed; the callback may destroy it.
+// written and closed, given other rights, or removed; `name` is the entry's name, empty when the
+// directory itself vanished or events were lost (look at everything). Several events of one read
+// with the same name are reported once. Stops when destroyed; the callback may destroy it.
 class DirectoryWatch {
  public:
   using Changed = std::function<void(const std::string& name)>;

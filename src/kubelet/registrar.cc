@@ -1,6 +1,7 @@
 #include "kubelet/registrar.h"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <map>
 #include <sys/stat.h>
 #include <tuple>
@@ -18,14 +19,21 @@
 namespace kerf::kubelet {
 namespace {
 
-// Which socket it is: a new one at the same path has another inode, or at least another change
-// time where inode numbers are reused.
-using Identity = std::tuple<dev_t, ino_t, std::int64_t, std::int64_t>;
+// Which socket it is: a new one at the same path has another inode or, where inode numbers are
+// reused, another time of birth. Not the time of change: somebody may be opening the socket to us
+// (`kerf prepare`), and a kubelet that is registered with twice takes the end of the first stream
+// for the end of the resource.
+using Identity = std::tuple<std::uint64_t, std::uint64_t, std::int64_t, std::int64_t>;
 
 std::optional<Identity> identity_of(const std::string& path) {
-  struct stat at{};
-  if (path.empty() || stat(path.c_str(), &at) != 0) return std::nullopt;
-  return Identity{at.st_dev, at.st_ino, at.st_ctim.tv_sec, at.st_ctim.tv_nsec};
+  struct statx at{};
+  if (path.empty() || statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_BTIME, &at) != 0) {
+    return std::nullopt;
+  }
+  std::uint64_t device = std::uint64_t{at.stx_dev_major} << 32 | at.stx_dev_minor;
+  bool born = (at.stx_mask & STATX_BTIME) != 0;
+  return Identity{device, at.stx_ino, born ? at.stx_btime.tv_sec : 0,
+                  born ? at.stx_btime.tv_nsec : 0};
 }
 
 struct Entry {
@@ -68,7 +76,8 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
     for (auto& [resource, entry] : entries) {
       if (!now) {
         gone(resource, *entry);
-      } else if (now != entry->asked) {
+      } else if (now != entry->asked || (!entry->state.registered && !entry->in_flight)) {
+        // A new socket, or the one that refused us has changed: its owner may have let us in.
         entry->pause = {};
         attempt(resource, *entry);
       }

@@ -41,6 +41,22 @@ TEST(Registration, HappensAgainWithinASecondOfAKubeletRestart) {
   EXPECT_TRUE(fs::is_socket(node.socket));
 }
 
+// A kubelet takes the end of the first of two streams for the end of the resource.
+TEST(Registration, HappensOnceForASocketWhoseRightsChange) {
+  Node node;
+  ASSERT_TRUE(node.kubelet.start());
+  node.apply(one_plan());
+  ASSERT_TRUE(node.allocatable(4, kPromised));
+  for (fs::perms rights : {fs::perms::owner_all, fs::perms::all}) {
+    fs::permissions(node.directory + "/kubelet.sock", rights);
+  }
+  // The restart is noticed after the changes, so by then they have been dealt with.
+  ASSERT_TRUE(node.kubelet.restart());
+  ASSERT_TRUE(node.allocatable(4, kPromised));
+  ASSERT_TRUE(eventually(kPromised, [&] { return node.status().ok(); }));
+  EXPECT_EQ(node.service->stats().at("example.com/gpu")->registrations.load(), 2u);
+}
+
 TEST(Registration, WaitsForAKubeletThatComesLate) {
   Node node;  // not even the directory exists
   node.apply(one_plan());
