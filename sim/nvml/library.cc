@@ -10,6 +10,12 @@
 
 #include "mig.h"
 
+// libstdc++ sets memory aside for exceptions when it is loaded. Ours goes with the library, so what
+// it holds must be given back on dlclose; this is its own entry for that.
+namespace __gnu_cxx {
+__attribute__((weak)) void __freeres();
+}
+
 namespace nvmlsim {
 namespace {
 
@@ -55,6 +61,7 @@ __attribute__((constructor)) void on_load() {
 // On dlclose the mapping goes too, unless a thread still sleeps on it.
 __attribute__((destructor)) void on_unload() {
   if (sleepers.load() == 0 && references.load() == 0) the_store->close();
+  if (__gnu_cxx::__freeres) __gnu_cxx::__freeres();
 }
 
 // Once per text: an agent that retries init must not fill the log.
