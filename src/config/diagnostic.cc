@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "config/tree.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -61,9 +61,8 @@ std::string render(const Diagnostic& d) {
 }
 
 std::string render_json(std::string_view file, std::span<const Diagnostic> findings) {
-  auto errors = std::count_if(findings.begin(), findings.end(), [](const Diagnostic& d) {
-    return d.severity == Severity::kError;
-  });
+  auto errors = std::count_if(findings.begin(), findings.end(),
+                              [](const Diagnostic& d) { return d.severity == Severity::kError; });
   std::string out =
       fmt::format("{{\"file\":{},\"errors\":{},\"warnings\":{},\"findings\":[", json_quote(file),
                   errors, static_cast<std::ptrdiff_t>(findings.size()) - errors);

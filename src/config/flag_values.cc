@@ -3,11 +3,11 @@
 #include <charconv>
 #include <limits>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "config/diagnostic.h"
 #include "config/flags.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -72,11 +72,14 @@ std::string unknown_flag_hint(std::string_view name) {
 
 Result<Value> parse_value(FlagKind kind, std::string_view text) {
   switch (kind) {
-    case FlagKind::kBool: return parse_bool(text);
-    case FlagKind::kString: return Value(std::string(text));
+    case FlagKind::kBool:
+      return parse_bool(text);
+    case FlagKind::kString:
+      return Value(std::string(text));
     case FlagKind::kStringList:
       return Value(text.empty() ? std::vector<std::string>{} : parse_list(text));
-    case FlagKind::kIntList: return parse_ints(text);
+    case FlagKind::kIntList:
+      return parse_ints(text);
   }
   return fail(Kind::kInternal, "unknown kind of flag");
 }

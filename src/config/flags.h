@@ -20,13 +20,13 @@ enum class FlagKind { kBool, kString, kStringList, kIntList };
 using Value = std::variant<bool, std::string, std::vector<std::string>, std::vector<int>>;
 
 struct FlagSpec {
-  std::string_view name;                      // "mig-strategy", without dashes
-  std::vector<std::string_view> aliases;      // the same
-  std::vector<std::string_view> env;          // the first that is present counts
+  std::string_view name;                  // "mig-strategy", without dashes
+  std::vector<std::string_view> aliases;  // the same
+  std::vector<std::string_view> env;      // the first that is present counts
   FlagKind kind = FlagKind::kString;
-  std::string_view default_text;              // as one would type it; "" for empty
-  std::string_view file_path;                 // "flags.migStrategy"; "" if it cannot be in the file
-  std::vector<std::string_view> allowed;      // words; empty: anything
+  std::string_view default_text;          // as one would type it; "" for empty
+  std::string_view file_path;             // "flags.migStrategy"; "" if it cannot be in the file
+  std::vector<std::string_view> allowed;  // words; empty: anything
   std::string_view help;
 };
 
@@ -43,9 +43,9 @@ const FlagSpec* find_file_flag(std::string_view file_path);
 // without a value counts as "true".
 using FlagValues = std::map<std::string, std::vector<std::string>, std::less<>>;
 
-// Reads "--name=value", "--name value", "--switch", with one dash or two, as NVIDIA's plugin does; a
-// bool takes its value only after '='. Anything else is an error (kInvalid) that names the nearest
-// flag. For callers without a command-line library.
+// Reads "--name=value", "--name value", "--switch", with one dash or two, as NVIDIA's plugin does;
+// a bool takes its value only after '='. Anything else is an error (kInvalid) that names the
+// nearest flag. For callers without a command-line library.
 Result<FlagValues> parse_arguments(std::span<const std::string> arguments);
 
 // A raw text as a value of this kind: bool words of Go's strconv, lists split at commas with their

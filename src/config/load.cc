@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <optional>
 
-#include <fmt/format.h>
-
 #include "config/parse.h"
 #include "config/settings.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -123,7 +123,8 @@ class Loader {
   }
 
   // NVIDIA's plugin takes an empty variable as given: a string becomes "", a bool false. Where ""
-  // can have no meaning it fails to start or ignores the variable; it is ignored here in both cases.
+  // can have no meaning it fails to start or ignores the variable; it is ignored here in both
+  // cases.
   std::optional<Setting> empty_env(const FlagSpec& spec, const std::string& source) {
     if (spec.kind == FlagKind::kBool) {
       finding(Severity::kWarning, source, "is set but empty; read as false",

@@ -22,16 +22,18 @@ Env env_from(const char* const* environment);
 
 // Where one value came from.
 struct Provenance {
-  std::string path;    // in the file ("flags.migStrategy"), or the flag if it cannot be in one
-                       // ("--listen")
-  std::string source;  // "flag --mig-strategy", "env MIG_STRATEGY", "file config.yaml:3:5", "default"
+  std::string path;  // in the file ("flags.migStrategy"), or the flag if it cannot be in one
+                     // ("--listen")
+  std::string
+      source;  // "flag --mig-strategy", "env MIG_STRATEGY", "file config.yaml:3:5", "default"
 };
 
 struct Effective {
   Config config;
   ProcessOptions process;
-  std::vector<Provenance> provenance;  // flags in the order of agent_flags(), then sharing, resources
-  std::vector<Diagnostic> findings;    // errors and warnings, those of the file first
+  std::vector<Provenance>
+      provenance;                    // flags in the order of agent_flags(), then sharing, resources
+  std::vector<Diagnostic> findings;  // errors and warnings, those of the file first
 
   bool ok() const { return !has_errors(findings); }
 };
@@ -43,8 +45,8 @@ using ReadFile = std::function<Result<std::string>(const std::string& path)>;
 Effective evaluate(const FlagValues& flags, const Env& env, const ReadFile& read);
 
 // The same, but errors become one Error (kInvalid; kNotFound or kDenied if the file could not be
-// read): what = the first finding's text and how many more there are, subject = its file:line:column
-// or flag, hint = its remedy. Warnings are in `findings`.
+// read): what = the first finding's text and how many more there are, subject = its
+// file:line:column or flag, hint = its remedy. Warnings are in `findings`.
 Result<Effective> load(const FlagValues& flags, const Env& env, const ReadFile& read);
 
 // Only a file, as `kerf config check` sees it: defaults where it says nothing, no environment.

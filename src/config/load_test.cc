@@ -102,7 +102,7 @@ TEST(Load, TakesTheTruthWordsOfGo) {
 TEST(Load, AnEmptyVariableCountsAsSetWhereEmptyMeansSomething) {
   FlagValues with_file = {{"config-file", {"c"}}};
   ReadFile file = file_of("flags: {mpsRoot: /mps, gdsEnabled: true, migStrategy: mixed}");
-  Env env = {{"MPS_ROOT", ""},     {"GDS_ENABLED", ""},     {"MIG_STRATEGY", ""},
+  Env env = {{"MPS_ROOT", ""},         {"GDS_ENABLED", ""},          {"MIG_STRATEGY", ""},
              {"IMEX_CHANNEL_IDS", ""}, {"DEVICE_LIST_STRATEGY", ""}, {"KUBELET_SOCKET", ""}};
   Result<Effective> e = load(with_file, env, file);
   ASSERT_TRUE(e.has_value()) << e.error().text();
@@ -117,9 +117,9 @@ TEST(Load, AnEmptyVariableCountsAsSetWhereEmptyMeansSomething) {
 
 TEST(Load, TheDevRootFollowsTheDriverRoot) {
   EXPECT_EQ(load({{"driver-root", {"/run/nvidia"}}}, {}, no_file)->config.dev_root, "/run/nvidia");
-  EXPECT_EQ(load({{"nvidia-driver-root", {"/a"}}, {"dev-root", {"/b"}}}, {}, no_file)
-                ->config.dev_root,
-            "/b");
+  EXPECT_EQ(
+      load({{"nvidia-driver-root", {"/a"}}, {"dev-root", {"/b"}}}, {}, no_file)->config.dev_root,
+      "/b");
 }
 
 TEST(Load, ImexIsReplacedByFlagOrEnvironmentOnly) {
@@ -166,8 +166,12 @@ TEST(Load, ChecksTheSettingsOfTheProcess) {
 }
 
 TEST(Arguments, AreReadAsNvidiasPluginReadsThem) {
-  std::vector<std::string> args = {"--mig-strategy=single", "-driver-root", "/x",
-                                   "--pass-device-specs",   "--container-driver-root", "/y",
+  std::vector<std::string> args = {"--mig-strategy=single",
+                                   "-driver-root",
+                                   "/x",
+                                   "--pass-device-specs",
+                                   "--container-driver-root",
+                                   "/y",
                                    "--fail-on-init-error=false"};
   Result<FlagValues> flags = parse_arguments(args);
   ASSERT_TRUE(flags.has_value()) << flags.error().text();

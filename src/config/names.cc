@@ -4,10 +4,10 @@
 #include <limits>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "config/diagnostic.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -26,7 +26,8 @@ bool is_label(std::string_view label) {
 
 bool is_subdomain(std::string_view text) {
   std::vector<std::string> labels = split(text, '.');
-  return std::all_of(labels.begin(), labels.end(), [](const std::string& l) { return is_label(l); });
+  return std::all_of(labels.begin(), labels.end(),
+                     [](const std::string& l) { return is_label(l); });
 }
 
 bool is_hex(char c) {

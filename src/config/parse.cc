@@ -7,10 +7,10 @@
 #include <numeric>
 #include <tuple>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "config/reader.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -80,8 +80,10 @@ std::optional<Value> read_value(Reader& reader, FlagKind kind, const Node& node,
     case FlagKind::kString:
       if (auto value = reader.string(node, path)) return Value(*value);
       return {};
-    case FlagKind::kStringList: return read_strategies(reader, node, path);
-    case FlagKind::kIntList: return read_numbers(reader, node, path);
+    case FlagKind::kStringList:
+      return read_strategies(reader, node, path);
+    case FlagKind::kIntList:
+      return read_numbers(reader, node, path);
   }
   return {};
 }
@@ -145,18 +147,19 @@ void read_duration(Reader& reader, const Node& node, const std::string& path) {
   }
 }
 
-// Settings of NVIDIA's feature discovery: checked, so that one file serves both, but without effect.
+// Settings of NVIDIA's feature discovery: checked, so that one file serves both, but without
+// effect.
 void read_feature_discovery(Reader& reader, const Node& node, const std::string& path) {
   auto check_bool = [&reader](const Node& n, const std::string& p) { reader.boolean(n, p); };
   auto check_string = [&reader](const Node& n, const std::string& p) { reader.string(n, p); };
-  bool read = reader.map(
-      node, path, KeyCase::kIgnored,
-      {{"oneshot", check_bool},
-       {"noTimestamp", check_bool},
-       {"sleepInterval",
-        [&reader](const Node& n, const std::string& p) { read_duration(reader, n, p); }},
-       {"outputFile", check_string},
-       {"machineTypeFile", check_string}});
+  bool read =
+      reader.map(node, path, KeyCase::kIgnored,
+                 {{"oneshot", check_bool},
+                  {"noTimestamp", check_bool},
+                  {"sleepInterval",
+                   [&reader](const Node& n, const std::string& p) { read_duration(reader, n, p); }},
+                  {"outputFile", check_string},
+                  {"machineTypeFile", check_string}});
   if (read && !node.entries.empty()) {
     reader.warning(node.at, path, "has no effect: this release does not label nodes",
                    "leave it if another program reads the same file");
@@ -194,8 +197,8 @@ void finish(Parsed& parsed, std::string_view text, std::string_view file_name) {
   all = in_file_order(std::move(all));
   if (all.size() > kMaxFindings) {
     Diagnostic more;
-    more.severity = has_errors(std::span(all).subspan(kMaxFindings)) ? Severity::kError
-                                                                     : Severity::kWarning;
+    more.severity =
+        has_errors(std::span(all).subspan(kMaxFindings)) ? Severity::kError : Severity::kWarning;
     more.message = fmt::format("{} more findings are not shown", all.size() - kMaxFindings);
     more.hint = "put the first ones right";
     all.resize(kMaxFindings);

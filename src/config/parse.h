@@ -27,13 +27,14 @@ struct FileValues {
   std::vector<ResourceRule> mig_rules;
   std::optional<Sharing> time_slicing;
   std::optional<Sharing> mps;
-  // Where each known thing of the file stands, by path ("sharing.timeSlicing.resources[0].replicas"):
-  // its value, or its key if the value is a mapping, a list or null.
+  // Where each known thing of the file stands, by path
+  // ("sharing.timeSlicing.resources[0].replicas"): its value, or its key if the value is a mapping,
+  // a list or null.
   std::map<std::string, Position, std::less<>> positions;
 };
 
 struct Parsed {
-  FileValues values;  // what could be understood, even when there are errors
+  FileValues values;                 // what could be understood, even when there are errors
   std::vector<Diagnostic> findings;  // in the order of the file
 };
 

@@ -4,20 +4,24 @@
 #include <limits>
 #include <set>
 
-#include <fmt/format.h>
-
 #include "config/names.h"
 #include "config/reader.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
 
 std::string raw_text(const Node& node) {
   switch (node.type) {
-    case Node::Type::kMap: return "{…}";
-    case Node::Type::kList: return "[…]";
-    case Node::Type::kNull: return "null";
-    default: return printable(node.text);
+    case Node::Type::kMap:
+      return "{…}";
+    case Node::Type::kList:
+      return "[…]";
+    case Node::Type::kNull:
+      return "null";
+    default:
+      return printable(node.text);
   }
 }
 
@@ -52,10 +56,10 @@ std::optional<DeviceSelector> read_device_list(Reader& reader, const Node& node,
     const Node& item = node.items[i];
     std::optional<DeviceRef> device = read_device(item);
     if (!device) {
-      reader.error(item, below(path, i),
-                   fmt::format("unsupported type for device in devices list: {}, string",
-                               raw_text(item)),
-                   "write an index (0), a MIG index (0:1) or a UUID (GPU-…, MIG-…)");
+      reader.error(
+          item, below(path, i),
+          fmt::format("unsupported type for device in devices list: {}, string", raw_text(item)),
+          "write an index (0), a MIG index (0:1) or a UUID (GPU-…, MIG-…)");
       valid = false;
     } else if (std::find(devices.begin(), devices.end(), *device) != devices.end()) {
       reader.warning(item.at, below(path, i), "device listed twice", "keep one of them");
@@ -82,14 +86,13 @@ std::optional<DeviceSelector> read_devices(Reader& reader, const Node& node,
                              node.is(Node::Type::kNull) ? "" : printable(node.text)),
                  std::string(kRemedy));
   } else if (!number) {
-    reader.error(node, path,
-                 fmt::format("unrecognized type for devices spec: {}", raw_text(node)),
+    reader.error(node, path, fmt::format("unrecognized type for devices spec: {}", raw_text(node)),
                  std::string(kRemedy));
   } else if (node.integer <= 0) {
-    reader.error(node, path,
-                 fmt::format("devices set as '{}' but a count of devices must be > 0",
-                             node.integer),
-                 std::string(kRemedy));
+    reader.error(
+        node, path,
+        fmt::format("devices set as '{}' but a count of devices must be > 0", node.integer),
+        std::string(kRemedy));
   } else if (node.integer > std::numeric_limits<unsigned>::max()) {
     reader.error(node, path, fmt::format("devices set as '{}': out of range", node.integer),
                  std::string(kRemedy));
@@ -133,27 +136,27 @@ std::optional<SharedResource> read_shared_resource(Reader& reader, const Node& n
   bool valid = true;
   bool has_name = false;
   bool has_replicas = false;
-  std::vector<Field> fields = {
-      {"name",
-       [&](const Node& value, const std::string& p) {
-         has_name = true;
-         name = read_name(reader, value, p);
-       }},
-      {"devices",
-       [&](const Node& value, const std::string& p) {
-         std::optional<DeviceSelector> devices = read_devices(reader, value, p);
-         valid = valid && devices.has_value();
-         if (devices) resource.devices = std::move(*devices);
-       }},
-      {"replicas",
-       [&](const Node& value, const std::string& p) {
-         has_replicas = true;
-         replicas = read_replicas(reader, value, p);
-       }},
-      {"rename", [&](const Node& value, const std::string& p) {
-         resource.rename = read_name(reader, value, p);
-         valid = valid && resource.rename.has_value();
-       }}};
+  std::vector<Field> fields = {{"name",
+                                [&](const Node& value, const std::string& p) {
+                                  has_name = true;
+                                  name = read_name(reader, value, p);
+                                }},
+                               {"devices",
+                                [&](const Node& value, const std::string& p) {
+                                  std::optional<DeviceSelector> devices =
+                                      read_devices(reader, value, p);
+                                  valid = valid && devices.has_value();
+                                  if (devices) resource.devices = std::move(*devices);
+                                }},
+                               {"replicas",
+                                [&](const Node& value, const std::string& p) {
+                                  has_replicas = true;
+                                  replicas = read_replicas(reader, value, p);
+                                }},
+                               {"rename", [&](const Node& value, const std::string& p) {
+                                  resource.rename = read_name(reader, value, p);
+                                  valid = valid && resource.rename.has_value();
+                                }}};
   if (!reader.map(node, path, KeyCase::kExact, fields)) return {};
   if (!has_name) {
     reader.error(node, path, "no resource name specified", "add name: nvidia.com/gpu");
@@ -216,7 +219,8 @@ std::optional<Sharing> read_strategy(Reader& reader, const Node& node, const std
   for (std::size_t i = 0; i < items->size(); ++i) {
     auto resource = read_shared_resource(reader, (*items)[i], below(resources_path, i));
     if (!resource) continue;
-    if (sharing.rename_by_default && !resource->rename) resource->rename = resource->name + ".shared";
+    if (sharing.rename_by_default && !resource->rename)
+      resource->rename = resource->name + ".shared";
     sharing.resources.push_back(std::move(*resource));
   }
   warn_of_double_entries(reader, sharing, resources_path, *items);

@@ -44,8 +44,9 @@ struct Row {
 };
 
 TEST(File, ThatIsEmptyOrSaysNothingIsValid) {
-  for (const char* text : {"", "{}", "---\n", "# only a comment\n", "null", "version: v1", "version:",
-                           "version: \"\"", "\xef\xbb\xbfversion: v1\n", "flags:\nsharing:\n"}) {
+  for (const char* text :
+       {"", "{}", "---\n", "# only a comment\n", "null", "version: v1", "version:", "version: \"\"",
+        "\xef\xbb\xbfversion: v1\n", "flags:\nsharing:\n"}) {
     EXPECT_EQ(accepted(text), Config{}) << text;
     EXPECT_TRUE(parse(text, "f").findings.empty()) << text;
   }
@@ -58,14 +59,14 @@ TEST(File, WithAnotherVersionIsRefused) {
 
 TEST(File, MustBeAMapping) {
   EXPECT_NE(refused("- a").find("expected a mapping, found a list"), std::string::npos);
-  EXPECT_NE(refused("abc").find("expected a mapping, found the string \"abc\""),
-            std::string::npos);
+  EXPECT_NE(refused("abc").find("expected a mapping, found the string \"abc\""), std::string::npos);
 }
 
 TEST(File, MayBeJson) {
-  Config c = accepted("{\n\t\"version\": \"v1\",\n\t\"flags\": {\"migStrategy\": \"mixed\"},\n"
-                      "\t\"sharing\":{\"timeSlicing\":{\"resources\":[{\"name\":\"gpu\","
-                      "\"replicas\":4}]}}\n}\n");
+  Config c = accepted(
+      "{\n\t\"version\": \"v1\",\n\t\"flags\": {\"migStrategy\": \"mixed\"},\n"
+      "\t\"sharing\":{\"timeSlicing\":{\"resources\":[{\"name\":\"gpu\","
+      "\"replicas\":4}]}}\n}\n");
   EXPECT_EQ(c.mig_strategy, MigStrategy::kMixed);
   EXPECT_EQ(c.sharing.resources.at(0).name, "nvidia.com/gpu");
 }
@@ -120,8 +121,9 @@ TEST(Yaml, TruthWordsAreThoseOfVersionOneOne) {
 }
 
 TEST(Yaml, TabsAsIndentationAreRefused) {
-  for (const char* text : {"flags:\n\tmigStrategy: single\n", "sharing:\n  timeSlicing:\n  \tx: 1\n",
-                           "flags:\n  plugin:\n\t\tpassDeviceSpecs: true\n", "a:\n-\tb: 1\n"}) {
+  for (const char* text :
+       {"flags:\n\tmigStrategy: single\n", "sharing:\n  timeSlicing:\n  \tx: 1\n",
+        "flags:\n  plugin:\n\t\tpassDeviceSpecs: true\n", "a:\n-\tb: 1\n"}) {
     std::string says = refused(text);
     EXPECT_NE(says.find("TAB"), std::string::npos) << says;
     EXPECT_NE(says.find("indent with spaces"), std::string::npos) << says;
@@ -162,8 +164,9 @@ TEST(Yaml, SyntaxErrorsNameLineAndColumn) {
 
 TEST(Flags, AreNotCoercedFromOtherTypes) {
   const Row rows[] = {
-      {"flags: {failOnInitError: \"true\"}", "flags.failOnInitError: expected true or false, found "
-                                             "the string \"true\""},
+      {"flags: {failOnInitError: \"true\"}",
+       "flags.failOnInitError: expected true or false, found "
+       "the string \"true\""},
       {"flags: {migStrategy: 1}", "flags.migStrategy: expected a string, found the number 1"},
       {"flags: {migStrategy: off}", "flags.migStrategy: expected a string, found the truth value"},
       {"flags: {plugin: [a]}", "flags.plugin: expected a mapping, found a list"},
@@ -176,8 +179,8 @@ TEST(Flags, AreNotCoercedFromOtherTypes) {
       {"imex: {channelIDs: 0}", "expected a list of numbers"},
   };
   for (const Row& row : rows) {
-    EXPECT_NE(refused(row.text).find(row.says), std::string::npos)
-        << row.says << "\n" << refused(row.text);
+    EXPECT_NE(refused(row.text).find(row.says), std::string::npos) << row.says << "\n"
+                                                                   << refused(row.text);
   }
 }
 
@@ -197,11 +200,10 @@ TEST(Flags, WordsOutsideTheirListAreRefusedInTheContractsWords) {
 }
 
 TEST(Flags, WhatThisReleaseCannotDoIsRefusedAndNotIgnored) {
-  for (const char* text :
-       {"flags: {plugin: {deviceListStrategy: cdi-cri}}",
-        "flags: {plugin: {deviceListStrategy: [envvar, cdi-annotations]}}",
-        "flags: {deviceDiscoveryStrategy: tegra}",
-        "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}"}) {
+  for (const char* text : {"flags: {plugin: {deviceListStrategy: cdi-cri}}",
+                           "flags: {plugin: {deviceListStrategy: [envvar, cdi-annotations]}}",
+                           "flags: {deviceDiscoveryStrategy: tegra}",
+                           "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}"}) {
     std::string says = refused(text);
     EXPECT_NE(says.find("not supported by this release"), std::string::npos) << says;
     EXPECT_NE(says.find("config.yaml:1:"), std::string::npos) << says;
@@ -280,20 +282,22 @@ TEST(Sharing, NamesAreCheckedAsKubernetesWould) {
       {"5", "expected a string, found the number 5"},
   };
   for (const Row& row : rows) {
-    std::string says = refused("sharing: {timeSlicing: {resources: [{name: " + row.text +
-                               ", replicas: 2}]}}");
+    std::string says =
+        refused("sharing: {timeSlicing: {resources: [{name: " + row.text + ", replicas: 2}]}}");
     EXPECT_NE(says.find(row.says), std::string::npos) << says;
   }
   for (const char* good : {"nvidia.com/gpu", "gpu", "mig-1g.10gb", "nvidia.com/mig-1g.5gb.me"}) {
-    accepted("sharing: {timeSlicing: {resources: [{name: " + std::string(good) + ", replicas: 2}]}}");
+    accepted("sharing: {timeSlicing: {resources: [{name: " + std::string(good) +
+             ", replicas: 2}]}}");
   }
 }
 
 class Tier : public testing::TestWithParam<unsigned> {};
 
 TEST_P(Tier, IsTakenAsReplicas) {
-  std::string text = "sharing: {timeSlicing: {resources: [{name: gpu, replicas: " +
-                     std::to_string(GetParam()) + "}]}}";
+  std::string text =
+      "sharing: {timeSlicing: {resources: [{name: gpu, replicas: " + std::to_string(GetParam()) +
+      "}]}}";
   Config c = accepted(text);
   EXPECT_EQ(c.sharing.resources.at(0).replicas, GetParam());
   EXPECT_EQ(c.sharing_strategy,
@@ -337,8 +341,9 @@ TEST(Sharing, DevicesAreAllOrACountOrAList) {
   EXPECT_EQ(devices("[0, \"1\", 0:2]"),
             DeviceSelector(List{ByIndex{0, {}}, ByIndex{1, {}}, ByIndex{0, 2}}));
   std::string uuid = "5d4c2c6a-0000-1111-2222-333344445555";
-  EXPECT_EQ(devices("[GPU-5D4C2C6A00001111222233334444" "5555, MIG-" + uuid + ", MIG-GPU-" + uuid +
-                    "/10/0]"),
+  EXPECT_EQ(devices("[GPU-5D4C2C6A00001111222233334444"
+                    "5555, MIG-" +
+                    uuid + ", MIG-GPU-" + uuid + "/10/0]"),
             DeviceSelector(List{ByUuid{"GPU-" + uuid}, ByUuid{"MIG-" + uuid},
                                 ByUuid{"MIG-GPU-" + uuid + "/10/0"}}));
 }
@@ -350,8 +355,10 @@ TEST(Sharing, FailRequestsGreaterThanOneIsOffForTimeSlicing) {
                   .sharing.fail_requests_greater_than_one);
   Parsed mps = parse("sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}", "f");
   EXPECT_TRUE(mps.values.mps->fail_requests_greater_than_one);
-  mps = parse("sharing: {mps: {failRequestsGreaterThanOne: false, resources: [{name: gpu, replicas: "
-              "2}]}}", "f");
+  mps = parse(
+      "sharing: {mps: {failRequestsGreaterThanOne: false, resources: [{name: gpu, replicas: "
+      "2}]}}",
+      "f");
   EXPECT_FALSE(mps.values.mps->fail_requests_greater_than_one);
 }
 
@@ -363,11 +370,12 @@ TEST(Sharing, AnEntryThatCannotHaveEffectIsWarnedOf) {
 }
 
 TEST(Resources, RulesKeepTheirOrderAndNeedBothKeys) {
-  Config c = accepted("resources:\n  gpus:\n  - {pattern: \"*3090*\", name: rtx}\n"
-                      "  - {pattern: \"*\", name: nvidia.com/gpu}\n"
-                      "  mig:\n  - {pattern: 1g.10gb, name: small}\n");
-  EXPECT_EQ(c.gpu_rules, (std::vector<ResourceRule>{{"*3090*", "nvidia.com/rtx"},
-                                                    {"*", "nvidia.com/gpu"}}));
+  Config c = accepted(
+      "resources:\n  gpus:\n  - {pattern: \"*3090*\", name: rtx}\n"
+      "  - {pattern: \"*\", name: nvidia.com/gpu}\n"
+      "  mig:\n  - {pattern: 1g.10gb, name: small}\n");
+  EXPECT_EQ(c.gpu_rules,
+            (std::vector<ResourceRule>{{"*3090*", "nvidia.com/rtx"}, {"*", "nvidia.com/gpu"}}));
   EXPECT_EQ(c.mig_rules, (std::vector<ResourceRule>{{"1g.10gb", "nvidia.com/small"}}));
   EXPECT_NE(refused("resources: {gpus: [{name: a}]}").find("no pattern specified"),
             std::string::npos);
@@ -383,18 +391,19 @@ TEST(Resources, WrittenAsAMappingByNameAreToleratedWithAWarning) {
 }
 
 TEST(Findings, AreAllShownInTheOrderOfTheFileWithACaretEach) {
-  EXPECT_EQ(refused("version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
-                    "    - name: nvidia.com/gpu\n      replicas: 0\n      device: all\n"),
-            "config.yaml:6:17: error: sharing.timeSlicing.resources[0].replicas: number of replicas "
-            "must be >= 2\n"
-            "      replicas: 0\n"
-            "                ^\n"
-            "  hint: write a whole number from 2 to 1000\n"
-            "config.yaml:7:7: warning: sharing.timeSlicing.resources[0].device: unknown key, "
-            "ignored\n"
-            "      device: all\n"
-            "      ^\n"
-            "  hint: did you mean devices?\n");
+  EXPECT_EQ(
+      refused("version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
+              "    - name: nvidia.com/gpu\n      replicas: 0\n      device: all\n"),
+      "config.yaml:6:17: error: sharing.timeSlicing.resources[0].replicas: number of replicas "
+      "must be >= 2\n"
+      "      replicas: 0\n"
+      "                ^\n"
+      "  hint: write a whole number from 2 to 1000\n"
+      "config.yaml:7:7: warning: sharing.timeSlicing.resources[0].device: unknown key, "
+      "ignored\n"
+      "      device: all\n"
+      "      ^\n"
+      "  hint: did you mean devices?\n");
 }
 
 TEST(Findings, ShowNothingThatATerminalWouldActUpon) {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -21,11 +21,15 @@ bool same_key(std::string_view a, std::string_view b, KeyCase key_case) {
 
 std::string describe(const Node& node) {
   switch (node.type) {
-    case Node::Type::kString: return fmt::format("the string \"{}\"", printable(node.text));
-    case Node::Type::kBool: return fmt::format("the truth value {}", node.text);
+    case Node::Type::kString:
+      return fmt::format("the string \"{}\"", printable(node.text));
+    case Node::Type::kBool:
+      return fmt::format("the truth value {}", node.text);
     case Node::Type::kInt:
-    case Node::Type::kFloat: return fmt::format("the number {}", printable(node.text));
-    default: return std::string(to_string(node.type));
+    case Node::Type::kFloat:
+      return fmt::format("the number {}", printable(node.text));
+    default:
+      return std::string(to_string(node.type));
   }
 }
 
@@ -51,8 +55,7 @@ void Reader::warning(Position where, const std::string& path, std::string messag
 
 void Reader::wrong_type(const Node& node, const std::string& path, std::string_view wanted,
                         std::string hint) {
-  error(node, path, fmt::format("expected {}, found {}", wanted, describe(node)),
-        std::move(hint));
+  error(node, path, fmt::format("expected {}, found {}", wanted, describe(node)), std::move(hint));
 }
 
 bool Reader::map(const Node& node, const std::string& path, KeyCase key_case,
@@ -103,8 +106,9 @@ void Reader::unknown_key(const Entry& entry, const std::string& path, KeyCase ke
     hint = fmt::format("did you mean {}?", *near);
     if (only_case && key_case == KeyCase::kExact) hint += " upper and lower case matter here";
   } else if (path.empty() && (entry.key == "apiVersion" || entry.key == "kind")) {
-    hint = "this looks like a Kubernetes object; the file must hold only the text of one of its "
-           "keys below data:";
+    hint =
+        "this looks like a Kubernetes object; the file must hold only the text of one of its "
+        "keys below data:";
   } else if (path == "resources" && entry.value.is(Node::Type::kMap)) {
     hint = "resources are named in lists: gpus: [{pattern: \"*\", name: nvidia.com/gpu}]";
   } else {
@@ -126,9 +130,9 @@ std::optional<std::string> Reader::string(const Node& node, const std::string& p
   bool scalar = !node.is(Node::Type::kMap) && !node.is(Node::Type::kList);
   if (!node.is(Node::Type::kNull)) {
     wrong_type(node, path, "a string",
-               scalar ? fmt::format("if that is meant, put it in quotes: \"{}\"",
-                                    printable(node.text))
-                      : "write a single word");
+               scalar
+                   ? fmt::format("if that is meant, put it in quotes: \"{}\"", printable(node.text))
+                   : "write a single word");
   }
   return {};
 }

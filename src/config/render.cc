@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <map>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "config/flags.h"
 #include "config/tree.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -22,8 +22,8 @@ std::string scalar(const std::string& text) {
   Node probe;
   probe.text = text;
   if (!text.empty()) resolve_plain(probe);
-  bool plain = !text.empty() && probe.is(Node::Type::kString) && text[0] != '-' &&
-               text[0] != '.' && text.find_first_not_of(kSafe) == std::string::npos;
+  bool plain = !text.empty() && probe.is(Node::Type::kString) && text[0] != '-' && text[0] != '.' &&
+               text.find_first_not_of(kSafe) == std::string::npos;
   return plain ? text : json_quote(text);
 }
 
@@ -46,8 +46,8 @@ class Writer {
     if (explain_) {
       auto found = sources_.find(path);
       body += std::string(body.size() < kCommentColumn ? kCommentColumn - body.size() : 1, ' ');
-      body += fmt::format("# from {}", found == sources_.end() ? std::string(otherwise)
-                                                               : printable(found->second));
+      body += fmt::format(
+          "# from {}", found == sources_.end() ? std::string(otherwise) : printable(found->second));
     }
     out_ += body + '\n';
   }
@@ -198,9 +198,12 @@ std::string_view to_string(DiscoveryStrategy value) {
 
 std::string_view to_string(SharingStrategy value) {
   switch (value) {
-    case SharingStrategy::kNone: return "none";
-    case SharingStrategy::kTimeSlicing: return "time-slicing";
-    case SharingStrategy::kMps: return "mps";
+    case SharingStrategy::kNone:
+      return "none";
+    case SharingStrategy::kTimeSlicing:
+      return "time-slicing";
+    case SharingStrategy::kMps:
+      return "mps";
   }
   return "none";
 }

@@ -1,9 +1,9 @@
 // Writing a configuration out and reading it back; and bytes that are no configuration at all.
 #include "config/render.h"
 
-#include <rapidcheck/gtest.h>
-
 #include "config/parse.h"
+
+#include <rapidcheck/gtest.h>
 
 namespace kerf::config {
 namespace {
@@ -16,27 +16,35 @@ rc::Gen<std::string> resource_names() {
 }
 
 std::string any_uuid() {
-  std::string uuid = *rc::gen::container<std::string>(
-      32, rc::gen::elementOf(std::string("0123456789abcdef")));
+  std::string uuid =
+      *rc::gen::container<std::string>(32, rc::gen::elementOf(std::string("0123456789abcdef")));
   for (std::size_t at : {8u, 13u, 18u, 23u}) uuid.insert(at, 1, '-');
   return uuid;
 }
 
 DeviceRef any_device() {
   switch (*rc::gen::inRange(0, 5)) {
-    case 0: return ByIndex{*rc::gen::inRange(0u, 16u), {}};
-    case 1: return ByIndex{*rc::gen::inRange(0u, 16u), *rc::gen::inRange(0u, 7u)};
-    case 2: return ByUuid{"GPU-" + any_uuid()};
-    case 3: return ByUuid{"MIG-" + any_uuid()};
-    default: return ByUuid{"MIG-GPU-" + any_uuid() + "/7/0"};
+    case 0:
+      return ByIndex{*rc::gen::inRange(0u, 16u), {}};
+    case 1:
+      return ByIndex{*rc::gen::inRange(0u, 16u), *rc::gen::inRange(0u, 7u)};
+    case 2:
+      return ByUuid{"GPU-" + any_uuid()};
+    case 3:
+      return ByUuid{"MIG-" + any_uuid()};
+    default:
+      return ByUuid{"MIG-GPU-" + any_uuid() + "/7/0"};
   }
 }
 
 DeviceSelector any_selector() {
   switch (*rc::gen::inRange(0, 3)) {
-    case 0: return AllDevices{};
-    case 1: return FirstDevices{*rc::gen::inRange(1u, 20u)};
-    default: break;
+    case 0:
+      return AllDevices{};
+    case 1:
+      return FirstDevices{*rc::gen::inRange(1u, 20u)};
+    default:
+      break;
   }
   std::vector<DeviceRef> devices;
   for (int n = *rc::gen::inRange(0, 5); n > 0; --n) {
@@ -70,9 +78,9 @@ Sharing any_sharing() {
 // Text that YAML could take for something else, and any printable text.
 std::string any_text() {
   return *rc::gen::oneOf(
-      rc::gen::elementOf(std::vector<std::string>{"", "/", "yes", "null", "~", "1", "0x10", "1e3",
-                                                  "-", "- a", "a: b", "#c", "'", "\"", "{}", "[",
-                                                  "*a", "&a", "!t", "a\nb", "\t", "é", ".5", "..."}),
+      rc::gen::elementOf(std::vector<std::string>{
+          "",  "/",  "yes", "null", "~",  "1",  "0x10", "1e3",  "-",  "- a", "a: b", "#c",
+          "'", "\"", "{}",  "[",    "*a", "&a", "!t",   "a\nb", "\t", "é",   ".5",   "..."}),
       rc::gen::container<std::string>(rc::gen::inRange<char>(0x20, 0x7f)));
 }
 
@@ -122,10 +130,14 @@ RC_GTEST_PROP(Parse, AcceptsAnyBytesWithoutHarm, (const std::string& bytes)) {
 // Pieces of real files in any order reach deeper than random bytes do.
 RC_GTEST_PROP(Parse, AcceptsAnyMixtureOfItsOwnWordsWithoutHarm, ()) {
   static const std::vector<std::string> kPieces = {
-      "version", "flags", "sharing", "timeSlicing", "mps", "resources", "gpus", "name", "replicas",
-      "devices", "rename", "nvidia.com/gpu", "all", "2", "-1", "null", "true", ": ", ":", "- ", "\n",
-      "\n  ", "\n    ", "{", "}", "[", "]", ", ", "&a ", "*a", "<<: ", "|", ">", "\"", "'", "#", "\t",
-      "? ", "!!str ", "!x ", "---\n", "...\n", "%YAML 1.1\n", "0:1", "\r\n", "0x", "1e9", "plugin"};
+      "version",     "flags", "sharing",  "timeSlicing", "mps",    "resources",
+      "gpus",        "name",  "replicas", "devices",     "rename", "nvidia.com/gpu",
+      "all",         "2",     "-1",       "null",        "true",   ": ",
+      ":",           "- ",    "\n",       "\n  ",        "\n    ", "{",
+      "}",           "[",     "]",        ", ",          "&a ",    "*a",
+      "<<: ",        "|",     ">",        "\"",          "'",      "#",
+      "\t",          "? ",    "!!str ",   "!x ",         "---\n",  "...\n",
+      "%YAML 1.1\n", "0:1",   "\r\n",     "0x",          "1e9",    "plugin"};
   auto pieces = *rc::gen::container<std::vector<std::string>>(rc::gen::elementOf(kPieces));
   std::string text;
   for (const std::string& piece : pieces) text += piece;

@@ -1,14 +1,13 @@
 // The manual and the fuzzer's seeds against the code, so that neither drifts away.
-#include <gtest/gtest.h>
-
 #include <filesystem>
 #include <string>
-
-#include <fmt/format.h>
 
 #include "base/files.h"
 #include "config/load.h"
 #include "config/render.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 
 namespace kerf::config {
 namespace {

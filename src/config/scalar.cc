@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <optional>
 
-#include <fmt/format.h>
-
 #include "config/parse.h"
 #include "config/tree.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -19,8 +19,8 @@ bool contains(const std::array<std::string_view, n>& words, std::string_view wor
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-constexpr std::array<std::string_view, 11> kTrueWords = {"y",    "Y",    "yes", "Yes", "YES", "true",
-                                                         "True", "TRUE", "on",  "On",  "ON"};
+constexpr std::array<std::string_view, 11> kTrueWords = {
+    "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
 constexpr std::array<std::string_view, 11> kFalseWords = {
     "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"};
 constexpr std::array<std::string_view, 5> kNullWords = {"", "~", "null", "Null", "NULL"};
@@ -32,10 +32,24 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
   int base = 10;
   if (text.size() > 1 && text[0] == '0') {
     switch (text[1]) {
-      case 'x': case 'X': base = 16; text.remove_prefix(2); break;
-      case 'o': case 'O': base = 8; text.remove_prefix(2); break;
-      case 'b': case 'B': base = 2; text.remove_prefix(2); break;
-      default: base = 8; text.remove_prefix(1);
+      case 'x':
+      case 'X':
+        base = 16;
+        text.remove_prefix(2);
+        break;
+      case 'o':
+      case 'O':
+        base = 8;
+        text.remove_prefix(2);
+        break;
+      case 'b':
+      case 'B':
+        base = 2;
+        text.remove_prefix(2);
+        break;
+      default:
+        base = 8;
+        text.remove_prefix(1);
     }
   }
   std::uint64_t number = 0;
@@ -90,7 +104,11 @@ std::size_t sequence_length(std::string_view text, std::size_t at) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
   unsigned char first = byte(0);
   if (first < 0x80) return 1;
-  std::size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  std::size_t length = first < 0xc2   ? 0
+                       : first < 0xe0 ? 2
+                       : first < 0xf0 ? 3
+                       : first < 0xf5 ? 4
+                                      : 0;
   if (length == 0 || at + length > text.size()) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
@@ -134,8 +152,8 @@ void resolve_plain(Node& node) {
 std::vector<Diagnostic> check_bytes(std::string_view text) {
   if (text.size() > kMaxFileBytes) {
     Diagnostic d;
-    d.message = fmt::format("the file has {} bytes; more than {} are not read", text.size(),
-                            kMaxFileBytes);
+    d.message =
+        fmt::format("the file has {} bytes; more than {} are not read", text.size(), kMaxFileBytes);
     d.hint = "is this the right file? a configuration takes a few hundred bytes";
     return {d};
   }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
+
+#include <fmt/format.h>
 
 namespace kerf::config {
 namespace {
@@ -54,8 +54,9 @@ std::optional<Problem> check_supported(const FlagSpec& spec, const Value& value)
     }
     for (const std::string& word : words) {
       if (word.starts_with("cdi-")) {
-        return Problem{fmt::format("device list strategy {} is not supported by this release", word),
-                       "use envvar or volume-mounts"};
+        return Problem{
+            fmt::format("device list strategy {} is not supported by this release", word),
+            "use envvar or volume-mounts"};
       }
     }
   }
@@ -84,17 +85,17 @@ std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
     const std::string& address = std::get<std::string>(value);
     if (address == "none") return {};
     std::size_t colon = address.rfind(':');
-    std::string_view digits = std::string_view(address).substr(
-        colon == std::string::npos ? address.size() : colon + 1);
+    std::string_view digits =
+        std::string_view(address).substr(colon == std::string::npos ? address.size() : colon + 1);
     std::optional<std::uint64_t> port = parse_u64(digits);
     if (port && *port <= 65535) return {};
     return Problem{fmt::format("invalid --listen option: {}", printable(address)),
                    "write host:port, :port or none; the port is 0 to 65535"};
   }
   if (spec.name == "root" && !std::get<std::string>(value).starts_with('/')) {
-    return Problem{fmt::format("invalid --root option: {}",
-                               printable(std::get<std::string>(value))),
-                   "write an absolute path"};
+    return Problem{
+        fmt::format("invalid --root option: {}", printable(std::get<std::string>(value))),
+        "write an absolute path"};
   }
   return {};
 }
@@ -110,8 +111,8 @@ Enum enum_of(const FlagSpec& spec, const std::string& word) {
 template <typename T>
 struct Plain {
   std::string_view flag;
-  T Config::*in_config = nullptr;
-  T ProcessOptions::*in_process = nullptr;
+  T Config::* in_config = nullptr;
+  T ProcessOptions::* in_process = nullptr;
 };
 
 constexpr Plain<bool> kBools[] = {
@@ -187,8 +188,8 @@ void store_word(const FlagSpec& spec, const Value& value, Config& config) {
 
 std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective& effective) {
   using Check = std::optional<Problem> (*)(const FlagSpec&, const Value&);
-  for (Check check : {Check(check_words), Check(check_supported), Check(check_imex),
-                      Check(check_shape)}) {
+  for (Check check :
+       {Check(check_words), Check(check_supported), Check(check_imex), Check(check_shape)}) {
     if (std::optional<Problem> problem = check(spec, value)) return problem;
   }
   bool stored = store_plain(kBools, spec.name, value, effective) ||

@@ -8,14 +8,14 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/strings.h"
+#include "config/parse.h"
+
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
-
-#include "base/strings.h"
-#include "config/parse.h"
 
 namespace kerf::config {
 namespace {
@@ -183,9 +183,10 @@ class Builder : public YAML::EventHandler {
     nodes_ += nodes;
     bytes_ += bytes;
     if (nodes_ <= kMaxNodes && bytes_ <= kMaxScalarBytes) return;
-    stop(at, fmt::format("the file holds more than {} values or {} bytes of text once its aliases "
-                         "are followed",
-                         kMaxNodes, kMaxScalarBytes),
+    stop(at,
+         fmt::format("the file holds more than {} values or {} bytes of text once its aliases "
+                     "are followed",
+                     kMaxNodes, kMaxScalarBytes),
          "is this the right file? a configuration takes a few dozen values");
   }
 
@@ -357,13 +358,19 @@ void warn_of_more_documents(const YAML::Parser& parser, std::vector<Diagnostic>&
 
 std::string_view to_string(Node::Type type) {
   switch (type) {
-    case Node::Type::kNull: return "nothing";
-    case Node::Type::kBool: return "a truth value";
+    case Node::Type::kNull:
+      return "nothing";
+    case Node::Type::kBool:
+      return "a truth value";
     case Node::Type::kInt:
-    case Node::Type::kFloat: return "a number";
-    case Node::Type::kString: return "a string";
-    case Node::Type::kMap: return "a mapping";
-    case Node::Type::kList: return "a list";
+    case Node::Type::kFloat:
+      return "a number";
+    case Node::Type::kString:
+      return "a string";
+    case Node::Type::kMap:
+      return "a mapping";
+    case Node::Type::kList:
+      return "a list";
   }
   return "nothing";
 }

@@ -19,10 +19,10 @@ struct Node {
 
   Type type = Type::kNull;
   Position at;
-  std::string text;       // a scalar as it was written, without quotes
-  bool boolean = false;   // kBool
-  std::int64_t integer = 0;  // kInt, and kFloat when `whole`
-  bool whole = false;     // kInt, or a kFloat without a fraction that fits an int64
+  std::string text;            // a scalar as it was written, without quotes
+  bool boolean = false;        // kBool
+  std::int64_t integer = 0;    // kInt, and kFloat when `whole`
+  bool whole = false;          // kInt, or a kFloat without a fraction that fits an int64
   std::vector<Entry> entries;  // kMap, in the order of the file; keys are unique
   std::vector<Node> items;     // kList
 

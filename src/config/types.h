@@ -23,13 +23,14 @@ struct ByIndex {
   bool operator==(const ByIndex&) const = default;
 };
 struct ByUuid {
-  std::string uuid;  // "GPU-…", "MIG-…" or "MIG-GPU-…/gi/ci"; hexadecimal in lower case, with dashes
+  std::string
+      uuid;  // "GPU-…", "MIG-…" or "MIG-GPU-…/gi/ci"; hexadecimal in lower case, with dashes
   bool operator==(const ByUuid&) const = default;
 };
 using DeviceRef = std::variant<ByIndex, ByUuid>;
 
-// Most replicas one device may be cut into. NVIDIA's plugin has no limit; more than this is a slip of
-// the keyboard that would flood the kubelet's device list.
+// Most replicas one device may be cut into. NVIDIA's plugin has no limit; more than this is a slip
+// of the keyboard that would flood the kubelet's device list.
 inline constexpr unsigned kMaxReplicas = 1000;
 
 // Which devices of a resource a rule applies to: all, the first n (by index), or those listed (an
