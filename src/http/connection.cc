@@ -33,7 +33,9 @@ std::string head_of(const Response& response, bool keep_alive) {
   out += "\r\nDate: " + http_date() + "\r\nContent-Type: " + response.content_type;
   if (!response.events) out += "\r\nContent-Length: " + std::to_string(response.body.size());
   out += "\r\nX-Content-Type-Options: nosniff";
-  for (const auto& [name, value] : response.headers) out += "\r\n" + name + ": " + value;
+  for (const auto& [name, value] : response.headers) {
+    out.append("\r\n").append(name).append(": ").append(value);
+  }
   out += keep_alive ? "\r\nConnection: keep-alive\r\n\r\n" : "\r\nConnection: close\r\n\r\n";
   return out;
 }
@@ -103,21 +105,20 @@ void Connection::received(std::size_t bytes) {
       Response response;
       response.status = parsed.status;
       response.body = parsed.reason + '\n';
-      return respond(std::move(response), false, false);
+      return respond(response, false, false);
     }
     case Parsed::Outcome::kRequest:
       received_.erase(0, parsed.consumed);
       if (received_.empty()) received_ = {};
       Response response = owner_->answer(parsed.request);
       if (response.events && parsed.request.method != "HEAD") {
-        return become_stream(std::move(response));
+        return become_stream(response);
       }
-      return respond(std::move(response), parsed.request.method == "HEAD",
-                     parsed.request.keep_alive);
+      return respond(response, parsed.request.method == "HEAD", parsed.request.keep_alive);
   }
 }
 
-void Connection::respond(Response response, bool head_only, bool keep_alive) {
+void Connection::respond(const Response& response, bool head_only, bool keep_alive) {
   owner_->answered(response.status);
   keep_alive_ = keep_alive;
   std::string text = head_of(response, keep_alive);
@@ -128,7 +129,7 @@ void Connection::respond(Response response, bool head_only, bool keep_alive) {
   write(std::make_shared<const std::string>(std::move(text)));
 }
 
-void Connection::write(Text text) {
+void Connection::write(const Text& text) {
   asio::async_write(socket_, asio::buffer(*text),
                     [self = shared_from_this(), text](const asio::error_code& error, std::size_t) {
                       if (self->state_ == State::kClosed) return;
@@ -157,7 +158,7 @@ void Connection::linger() {
   read();
 }
 
-void Connection::become_stream(Response response) {
+void Connection::become_stream(const Response& response) {
   owner_->answered(response.status);
   events_ = response.events;
   enter(State::kStreaming, owner_->limits().heartbeat);
@@ -182,11 +183,11 @@ void Connection::send_event(Text event) {
   if (event_under_way_) {
     next_event_ = std::move(event);
   } else {
-    write_event(std::move(event));
+    write_event(event);
   }
 }
 
-void Connection::write_event(Text event) {
+void Connection::write_event(const Text& event) {
   event_under_way_ = true;
   enter(State::kStreaming, owner_->limits().heartbeat);
   asio::async_write(socket_, asio::buffer(*event),

@@ -55,12 +55,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   void read();
   void received(std::size_t bytes);
-  void respond(Response response, bool head_only, bool keep_alive);
-  void write(Text text);
+  void respond(const Response& response, bool head_only, bool keep_alive);
+  void write(const Text& text);
   void written();
   void linger();
-  void become_stream(Response response);
-  void write_event(Text event);
+  void become_stream(const Response& response);
+  void write_event(const Text& event);
   void watch_for_close();
   void enter(State state, std::chrono::milliseconds deadline);
   void expired();
@@ -71,7 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   State state_ = State::kReading;
   std::chrono::steady_clock::time_point since_;
   unsigned deadline_number_ = 0;  // tells a deadline that was replaced from the one in force
-  std::array<char, 1024> buffer_;
+  std::array<char, 1024> buffer_{};
   std::string received_;
   std::size_t held_ = 0;
   bool keep_alive_ = false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "base/strings.h"
 
@@ -104,31 +106,33 @@ Parsed read_request_line(std::string_view line, bool& minor_one) {
 
 Parsed parse_request(std::string_view received) {
   std::string_view rest = received;
-  while (rest.starts_with("\r\n") || rest.starts_with('\n'))
+  while (rest.starts_with("\r\n") || rest.starts_with('\n')) {
     rest.remove_prefix(rest[0] == '\n' ? 1 : 2);
+  }
   // Something else than HTTP (a TLS hello, say) is told so at once instead of being waited for.
   if (!rest.empty() && rest[0] != '\r' && !is_token(rest.substr(0, 1))) {
     return bad(400, "this is not an HTTP request; the server speaks plain HTTP, not HTTPS");
   }
-  std::string_view head = rest;
-  std::size_t size = 0;
-  for (bool first = true;; first = false) {
-    auto line = take_line(head);
+  std::vector<std::string_view> lines;
+  while (true) {
+    auto line = take_line(rest);
     if (!line) {
       if (received.size() < kMaxHead) return {};
-      return first ? bad(414, "the request line is too long")
-                   : bad(431, "the headers are too large");
+      return lines.empty() ? bad(414, "the request line is too long")
+                           : bad(431, "the headers are too large");
     }
     if (line->empty()) break;
+    lines.push_back(*line);
   }
-  size = static_cast<std::size_t>(head.data() - received.data());
+  auto size = static_cast<std::size_t>(rest.data() - received.data());
   if (size > kMaxHead) return bad(431, "the headers are too large");
+  if (lines.empty()) return bad(400, "the request line is missing");
 
   bool minor_one = false;
-  Parsed out = read_request_line(*take_line(rest), minor_one);
+  Parsed out = read_request_line(lines.front(), minor_one);
   if (out.outcome == Parsed::Outcome::kBad) return out;
   Facts facts;
-  for (std::string_view line = *take_line(rest); !line.empty(); line = *take_line(rest)) {
+  for (std::string_view line : std::span(lines).subspan(1)) {
     std::size_t colon = line.find(':');
     if (colon == std::string_view::npos || !is_token(line.substr(0, colon)) || has_control(line)) {
       return bad(400, "a header is malformed");

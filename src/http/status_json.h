@@ -23,6 +23,6 @@ struct RemoteStatus {
   metrics::NodeStatus node;
   std::string status;
 };
-Result<RemoteStatus> parse_status(const std::string& json);
+Result<RemoteStatus> parse_status(const std::string& text);
 
 }  // namespace kerf::http

@@ -31,8 +31,8 @@ struct RegistrationStats {
 struct NvmlStats {
   std::uint64_t calls = 0;
   std::map<std::string, std::uint64_t> errors;  // by error word: "gpu_is_lost"
-  std::uint64_t timeouts = 0;  // calls that were given up at their deadline
-  double stuck_seconds = 0;    // for how long a call has been past its deadline; 0 when none is
+  std::uint64_t timeouts = 0;                   // calls that were given up at their deadline
+  double stuck_seconds = 0;  // for how long a call has been past its deadline; 0 when none is
 };
 
 struct ConfigStats {

@@ -16,8 +16,8 @@ std::string gpu_label(const GpuStatus& gpu) {
 
 void add_driver_problems(const NodeStatus& node, std::vector<Problem>& out) {
   const DriverStatus& driver = node.driver;
-  auto because = [&](std::string text) {
-    return driver.detail.empty() ? text : text + ": " + driver.detail;
+  auto because = [&](std::string_view text) {
+    return std::string(text) + (driver.detail.empty() ? "" : ": ") + driver.detail;
   };
   switch (driver.state) {
     case DriverState::kReady:
