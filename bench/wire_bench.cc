@@ -254,7 +254,8 @@ class Node {
   }
   std::vector<std::string> ids() const {
     std::vector<std::string> all;
-    for (const auto& device : kubelet->resources().front().devices) all.push_back(device.id);
+    const std::vector<kubelet_sim::Resource> known = kubelet->resources();
+    for (const auto& device : known.front().devices) all.push_back(device.id);
     return all;
   }
   void fail() const {

@@ -53,6 +53,9 @@ struct Client {
     void* tag = nullptr;
     bool ok = false;
     queue.Next(&tag, &ok);
+    queue.Shutdown();
+    while (queue.Next(&tag, &ok)) {
+    }
     return status;
   }
 

@@ -65,9 +65,10 @@ class Loop {
   // Runs `work` on the loop and waits for it.
   template <typename Work>
   auto run(Work work) -> decltype(work()) {
-    std::packaged_task<decltype(work())()> task(std::move(work));
-    auto result = task.get_future();
-    asio::post(io_, [&task] { task(); });
+    // Owned by the loop too: the caller wakes up before the task has quite returned.
+    auto task = std::make_shared<std::packaged_task<decltype(work())()>>(std::move(work));
+    auto result = task->get_future();
+    asio::post(io_, [task] { (*task)(); });
     return result.get();
   }
 
