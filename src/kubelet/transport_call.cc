@@ -46,7 +46,10 @@ Result<Fd> connect_to(const std::string& path) {
 }
 
 Error error_of(const grpc::Status& status, const std::string& path) {
-  switch (status.error_code()) {
+  // gRPC reports a connection that broke under a call as UNKNOWN with this text of its own.
+  bool broke = status.error_code() == grpc::StatusCode::UNKNOWN &&
+               status.error_message() == "Stream removed";
+  switch (broke ? grpc::StatusCode::UNAVAILABLE : status.error_code()) {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return {Kind::kTimeout, "the kubelet did not answer in time", path, "is the kubelet hung?"};
     case grpc::StatusCode::UNAVAILABLE:
