@@ -88,6 +88,6 @@ function(kerf_test name)
   target_link_libraries(${name} PRIVATE kerf_options kerf_gtest ${ARG_LIBS})
   target_precompile_headers(${name} REUSE_FROM kerf_gtest)
   include(GoogleTest)
-  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
+  gtest_discover_tests(${name} NO_PRETTY_VALUES TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT 120 ENVIRONMENT "${ARG_ENV}")
 endfunction()
