@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -81,7 +82,7 @@ class WatcherTest : public testing::Test {
     fs::create_directories(directory_ / "state");
     use_machine("rtx3090x2");
     setenv("NVML_SIM_STATE", (directory_ / "state").c_str(), 1);
-    options_.library_candidates = {KERF_NVML_LIBRARY};
+    options_.library_candidates = {library("libnvidia-ml.so.100")};
     options_.roots = Roots::below((directory_ / "root").string());
     options_.retry = 20ms;
     options_.probe = 20ms;
@@ -102,6 +103,15 @@ class WatcherTest : public testing::Test {
     faulty_ = true;
     arguments.insert(arguments.begin(), "fault");
     machine(std::move(arguments));
+  }
+
+  // A copy of the driver's library for this test alone, since a loaded one remembers its machine.
+  // It stays loaded, because one with a C++ runtime of its own leaves memory behind when unloaded.
+  fs::path library(const std::string& name) const {
+    fs::path copy = directory_ / name;
+    fs::copy_file(KERF_NVML_LIBRARY, copy);
+    EXPECT_NE(dlopen(copy.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE), nullptr) << dlerror();
+    return copy;
   }
 
   void use_machine(const std::string& name) {
@@ -188,7 +198,7 @@ TEST_F(WatcherTest, ReadsTwoConsumerGpusAndTheirLinks) {
   EXPECT_EQ(last_->driver.state, DriverState::kReady);
   EXPECT_EQ(last_->driver.version, "595.71.05");
   EXPECT_EQ(last_->driver.cuda_version, 13020);
-  EXPECT_EQ(last_->driver.library, KERF_NVML_LIBRARY);
+  EXPECT_EQ(last_->driver.library, directory_ / "libnvidia-ml.so.100");
   ASSERT_EQ(last_->gpus.size(), 2U);
   const Gpu& gpu = last_->gpus[0];
   EXPECT_EQ(gpu.index, 0U);
@@ -224,7 +234,7 @@ TEST_F(WatcherTest, PicksUpALibraryThatAppears) {
   options_.library_candidates = {place};
   start();
   ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kAbsent; }));
-  fs::create_symlink(KERF_NVML_LIBRARY, place);
+  fs::create_symlink("libnvidia-ml.so.100", place);
   EXPECT_TRUE(see_ready(2));
 }
 
@@ -516,13 +526,24 @@ TEST_F(WatcherTest, PicksUpADriverThatIsLoadedLater) {
   EXPECT_TRUE(see_ready(2));
 }
 
+// As an upgrade does it: another library file, a link that now leads to it, a new kernel module.
 TEST_F(WatcherTest, TakesUpANewDriverVersion) {
+  library("libnvidia-ml.so.200");
+  fs::path link = directory_ / "libnvidia-ml.so.1";
+  fs::create_symlink("libnvidia-ml.so.100", link);
+  options_.library_candidates = {link};
   start();
   ASSERT_TRUE(see_ready(2) && see_watched(2));
+  EXPECT_EQ(last_->driver.library, directory_ / "libnvidia-ml.so.100");
+
   fault({"driver-reload", "--version", "600.10.01"});
-  EXPECT_TRUE(see([](const Snapshot& s) {
-    return s.driver.state == DriverState::kReady && s.driver.version == "600.10.01";
-  })) << last_->driver.detail;
+  ASSERT_TRUE(see([](const Snapshot& s) { return s.driver.state == DriverState::kFailed; }));
+  EXPECT_THAT(last_->driver.detail, testing::HasSubstr("upgraded under a running process"));
+  fs::remove(link);
+  fs::create_symlink("libnvidia-ml.so.200", link);
+  ASSERT_TRUE(see_ready(2)) << last_->driver.detail;
+  EXPECT_EQ(last_->driver.version, "600.10.01");
+  EXPECT_EQ(last_->driver.library, directory_ / "libnvidia-ml.so.200");
 }
 
 TEST_F(WatcherTest, KeepsItsWordThroughFlakyCalls) {

@@ -26,8 +26,12 @@ class SessionSlot {
   void set(std::shared_ptr<const Session> session);
   void clear() { set(nullptr); }
 
+  // The library that sessions are opened from.
+  LibraryCache& libraries() { return libraries_; }
+
  private:
   mutable std::mutex mutex_;
+  LibraryCache libraries_;
   std::shared_ptr<const Session> session_;
 };
 

@@ -87,6 +87,35 @@ TEST(Library, TakesTheFirstCandidateThatWorks) {
   EXPECT_EQ((*library)->path(), odd("garbage"));
 }
 
+TEST(LibraryCache, KeepsALibraryUntilItsFileChangesOrABetterOneAppears) {
+  namespace fs = std::filesystem;
+  std::string pattern = (fs::temp_directory_path() / "kerf-nvml-XXXXXX").string();
+  fs::path directory = mkdtemp(pattern.data());
+  fs::path better = directory / "better.so";
+  fs::path place = directory / "libnvidia-ml.so.1";
+  fs::copy_file(odd("garbage"), directory / "first.so");
+  fs::create_symlink("first.so", place);
+  std::vector<std::string> candidates = {better, place};
+  LibraryCache cache;
+  auto first = cache.open(candidates).value();
+  EXPECT_EQ(first->path(), directory / "first.so");
+  EXPECT_EQ(cache.open(candidates).value(), first);
+
+  fs::copy_file(odd("not_loaded"), directory / "second.so");
+  fs::remove(place);
+  fs::create_symlink("second.so", place);
+  auto second = cache.open(candidates).value();
+  EXPECT_EQ(second->path(), directory / "second.so");
+
+  fs::copy_file(odd("mismatch"), better);
+  EXPECT_EQ(cache.open(candidates).value()->path(), better);
+  cache.forget();
+  fs::remove(better);
+  fs::remove(place);
+  EXPECT_FALSE(cache.open(candidates).has_value());
+  fs::remove_all(directory);
+}
+
 TEST(Session, ReportsMissingSymbolsAsUnsupported) {
   Opened odd_driver("missing_symbols");
   ASSERT_TRUE(odd_driver.session.has_value()) << odd_driver.session.error().text();
