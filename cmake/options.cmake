@@ -8,8 +8,9 @@ target_compile_options(kerf_options INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Werror -ffunction-sections
   -fdata-sections)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # g++ 12 reports false positives of these two in std::string and tl::expected when optimising.
-  target_compile_options(kerf_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
+  # g++ 12 reports false positives of these in std::string and tl::expected when optimising.
+  target_compile_options(kerf_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict
+    -Wno-array-bounds -Wno-stringop-overflow)
 endif()
 
 if(KERF_SANITIZE)
