@@ -16,27 +16,44 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{10};
 
+constexpr const char* kUsage =
+    "usage: kerf gpus [--json] [--root DIR] [--nvml-library FILE]\n\n"
+    "Lists the NVIDIA GPUs on the PCI bus, and what the driver says of each.\n\n"
+    "  --json               print JSON\n"
+    "  --root DIR           prefix of the host's sys, proc and dev trees (default /)\n"
+    "  --nvml-library FILE  exact path of libnvidia-ml.so.1 (default: searched)\n\n"
+    "exit status: 0 listed, 1 neither a GPU nor a driver was found, 2 wrong arguments\n";
+
 struct Options {
   std::string root = "/";
   std::string library;
   bool json = false;
+  bool help = false;
 };
 
 Result<Options> parse(std::span<const std::string> args) {
   Options options;
-  for (const std::string& arg : args) {
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string& arg = args[i];
     std::size_t equals = arg.find('=');
     std::string_view name = std::string_view(arg).substr(0, equals);
-    std::string value = equals == std::string::npos ? "" : arg.substr(equals + 1);
+    std::string* value = name == "--root"           ? &options.root
+                         : name == "--nvml-library" ? &options.library
+                                                    : nullptr;
     if (arg == "--json") {
       options.json = true;
-    } else if (name == "--root" && !value.empty()) {
-      options.root = value;
-    } else if (name == "--nvml-library" && !value.empty()) {
-      options.library = value;
-    } else {
+    } else if (arg == "--help" || arg == "-h") {
+      options.help = true;
+    } else if (value == nullptr) {
       return fail(Kind::kInvalid, "unknown argument", arg,
-                  "usage: kerf gpus [--json] [--root=DIR] [--nvml-library=FILE]");
+                  "usage: kerf gpus [--json] [--root DIR] [--nvml-library FILE]");
+    } else {
+      if (equals != std::string::npos) {
+        *value = arg.substr(equals + 1);
+      } else {
+        *value = i + 1 < args.size() ? args[++i] : "";
+      }
+      if (value->empty()) return fail(Kind::kInvalid, "a value is missing", std::string(name));
     }
   }
   return options;
@@ -118,6 +135,10 @@ int run_gpus(std::span<const std::string> args) {
   if (!options) {
     std::cerr << "kerf gpus: " << options.error().text() << '\n';
     return 2;
+  }
+  if (options->help) {
+    std::cout << kUsage;
+    return 0;
   }
   Roots roots = Roots::below(options->root);
   std::vector<host::PciGpu> pci = host::pci_gpus(roots);

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <iostream>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 #include <vector>
 
 #include "base/roots.h"
+#include "base/strings.h"
 #include "cli/agent_command.h"
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
@@ -31,9 +34,24 @@ struct Command {
   int (*run)(Args args);
 };
 
-int run_version(Args) {
-  std::cout << kerf::cli::version_text();
+bool asks_for_help(Args args) { return !args.empty() && (args[0] == "--help" || args[0] == "-h"); }
+
+int run_version(Args args) {
+  if (asks_for_help(args)) {
+    std::cout << "usage: kerf version\n\nPrints the version, and which releases of NVIDIA's device "
+                 "plugin it is\ncompatible with.\n";
+  } else {
+    std::cout << kerf::cli::version_text();
+  }
   return 0;
+}
+
+int run_modules(Args args) {
+  if (asks_for_help(args)) {
+    std::cout << "usage: kerf modules\n\nLists the kernel's modules, as lsmod does.\n";
+    return 0;
+  }
+  return kerf::cli::run_lsmod(args, Roots::below("/"));
 }
 
 constexpr Command kCommands[] = {
@@ -44,8 +62,7 @@ constexpr Command kCommands[] = {
     {"config", "check FILE | explain: what is wrong with a configuration, what is in force",
      [](Args args) { return kerf::cli::run_config(args, environ); }},
     {"gpus", "list this machine's GPUs", [](Args args) { return kerf::cli::run_gpus(args); }},
-    {"modules", "list the kernel's modules, as lsmod does",
-     [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
+    {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
     {"version", "print the version", run_version},
@@ -54,7 +71,7 @@ constexpr Command kCommands[] = {
 // Other names the binary goes by, as links in the image.
 constexpr Command kLinks[] = {
     {"nvidia-device-plugin", "", kCommands[0].run},
-    {"lsmod", "", kCommands[4].run},
+    {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };
 
@@ -65,6 +82,26 @@ void usage(std::ostream& out) {
         << '\n';
   }
   out << "\nkerf COMMAND --help says more.\n";
+}
+
+int unknown_command(std::string_view word) {
+  std::vector<std::string_view> names;
+  for (const Command& command : kCommands) names.push_back(command.name);
+  std::cerr << "kerf: unknown command '" << word << "'";
+  if (auto meant = kerf::nearest(word, names)) std::cerr << ", did you mean " << *meant << '?';
+  std::cerr << "\n\n";
+  usage(std::cerr);
+  return 2;
+}
+
+// Started without standard streams, the first files and sockets opened would take their numbers,
+// and what is meant for the log would be written into them.
+void keep_standard_streams() {
+  std::string nothing = Roots::below("/").dev + "/null";
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
+      int taken = open(nothing.c_str(), O_RDWR);
+  }
 }
 
 int dispatch(const std::vector<std::string>& argv) {
@@ -86,13 +123,9 @@ int dispatch(const std::vector<std::string>& argv) {
     usage(std::cout);
     return 0;
   }
-  if (word == "--version" || word == "-v") return run_version(args);
+  if (word == "--version" || word == "-v") return run_version({});
   auto command = std::ranges::find_if(kCommands, by_name(word));
-  if (command == std::end(kCommands)) {
-    std::cerr << "kerf: unknown command '" << word << "'\n";
-    usage(std::cerr);
-    return 2;
-  }
+  if (command == std::end(kCommands)) return unknown_command(word);
   return command->run(args.subspan(1));
 }
 
@@ -100,6 +133,7 @@ int dispatch(const std::vector<std::string>& argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  keep_standard_streams();
   try {
     return dispatch(std::vector<std::string>(argv, argv + argc));
   } catch (const std::exception& defect) {
