@@ -37,6 +37,17 @@ sigset_t handled_signals() {
   return set;
 }
 
+// From now on SIGTERM, SIGINT and SIGQUIT end the process at once, wherever it is. A handler,
+// because the first process of a container has no default action for them.
+void end_on_next_signal() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { _exit(1); };
+  sigset_t set = handled_signals();
+  sigdelset(&set, SIGHUP);
+  for (int number : {SIGTERM, SIGINT, SIGQUIT}) sigaction(number, &action, nullptr);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 class Agent {
  public:
   explicit Agent(Launch launch)
@@ -58,6 +69,7 @@ class Agent {
   void on_signal(int number);
   void on_snapshot(inventory::SnapshotPtr snapshot);
   void reload();
+  void refuse(const Error& error);
   void apply();
   void publish();
   kubelet::Answers answers(const plan::PlanPtr& plan, std::size_t resource) const;
@@ -142,6 +154,9 @@ Status Agent::read_configuration() {
   log::info(
       "agent", "starting",
       {{"version", version_}, {"config", from}, {"components", join(process.components, ",")}});
+  if (auto facts = host_facts(roots_, effective->config); !facts) {
+    return fail(std::move(facts.error()));
+  }
   return node_.configure(*effective, from);
 }
 
@@ -212,10 +227,8 @@ void Agent::on_signal(int number) {
     watcher_->refresh();
     return;
   }
-  if (ending_) {
-    log::warn("agent", "second signal, ending at once");
-    _exit(1);
-  }
+  if (ending_) return;
+  end_on_next_signal();
   log::info("agent", "ending", {{"signal", number}});
   end(0);
 }
@@ -228,18 +241,23 @@ void Agent::end(int exit_status) {
 
 void Agent::on_snapshot(inventory::SnapshotPtr snapshot) {
   if (ending_) return;
-  bool absent = snapshot->driver.state == inventory::DriverState::kAbsent;
+  const inventory::Driver& driver = snapshot->driver;
+  using enum inventory::DriverState;
   bool first = node_.plan() == nullptr;
-  if (absent && first && node_.effective().config.fail_on_init_error) {
+  bool broken = driver.state == kAbsent || driver.state == kFailed;
+  if (first && broken && node_.effective().config.fail_on_init_error) {
     log::error(
         "agent", "error starting plugins: failed to initialize NVML",
-        {{"err", snapshot->driver.detail},
+        {{"err", driver.detail},
          {"hint", "set --fail-on-init-error=false (FAIL_ON_INIT_ERROR) to wait for a driver"}});
     end(1);
     return;
   }
-  if (absent && first) {
-    log::warn("agent", "no driver, waiting for one", {{"err", snapshot->driver.detail}});
+  if (first && driver.state != kReady) {
+    log::warn("agent",
+              driver.state == kAbsent ? "no driver, waiting for one"
+                                      : "the driver does not work, waiting until it does",
+              {{"err", driver.detail}});
   } else if (first && snapshot->gpus.empty()) {
     log::info("agent", "No devices found. Waiting indefinitely.");
   }
@@ -249,15 +267,13 @@ void Agent::on_snapshot(inventory::SnapshotPtr snapshot) {
 
 void Agent::reload() {
   Result<config::Effective> effective = source_.load();
-  if (!effective) {
-    log::error("config", "refused, the one before stays in force", effective.error());
-    node_.refuse(effective.error());
-    publish();
-    return;
-  }
+  if (!effective) return refuse(effective.error());
   for (const config::Diagnostic& finding : effective->findings) {
     log::warn("config", finding.message, {{"at", finding.where()}, {"hint", finding.hint}});
   }
+  if (auto facts = host_facts(roots_, effective->config); !facts) return refuse(facts.error());
+  bool other_library =
+      effective->config.container_driver_root != node_.effective().config.container_driver_root;
   const std::string& file = effective->process.config_file;
   if (Status done = node_.configure(*effective, file.empty() ? "defaults" : file); !done) {
     log::error("config", "refused, the one before stays in force", done.error());
@@ -265,16 +281,24 @@ void Agent::reload() {
     return;
   }
   log::info("config", "reloaded", {{"file", file}});
+  if (other_library) {
+    log::warn("config", "flags.plugin.containerDriverRoot takes effect at the next start");
+  }
   apply();
+}
+
+void Agent::refuse(const Error& error) {
+  log::error("config", "refused, the one before stays in force", error);
+  node_.refuse(error);
+  publish();
 }
 
 void Agent::apply() {
   if (!node_.plan() || !service_) return;
-  Result<allocate::HostFacts> facts = host_facts(roots_, node_.effective().config);
-  if (facts) {
+  if (auto facts = host_facts(roots_, node_.effective().config)) {
     host_facts_ = std::move(*facts);
   } else {
-    log::error("agent", "cannot advertise", facts.error());
+    log::error("agent", "what was found before is given out further", facts.error());
     node_.note(metrics::EventLevel::kError, facts.error().text());
   }
   if (has_component("devices")) service_->apply(node_.plan());
@@ -322,7 +346,7 @@ kubelet::Observer Agent::observer() {
 
 metrics::NodeStatus Agent::status() const {
   metrics::NodeStatus out = node_.status();
-  add_kubelet(service_->status(), out);
+  if (has_component("devices")) add_kubelet(service_->status(), out);
   return out;
 }
 

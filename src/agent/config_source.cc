@@ -77,11 +77,15 @@ struct ConfigSource::Watching : std::enable_shared_from_this<Watching> {
 
 ConfigSource::~ConfigSource() { stop(); }
 
+ConfigSource::Look ConfigSource::look(const Result<std::string>& text) {
+  return text ? Look{*text, {}} : Look{{}, text.error().text()};
+}
+
 Result<config::Effective> ConfigSource::load() {
-  seen_.clear();
+  seen_ = {};
   return config::load(flags_, env_, [this](const std::string& path) {
     Result<std::string> text = read_config(path);
-    if (text) seen_ = *text;
+    seen_ = look(text);
     return text;
   });
 }
@@ -93,7 +97,8 @@ void ConfigSource::watch(asio::io_context& loop, const std::string& file,
   watching_ = std::make_shared<Watching>(loop, file, [this, file, changed = std::move(changed)] {
     Result<std::string> now = read_config(file);
     // A file that is missing for a moment while it is being replaced is no news.
-    if (now && *now != seen_) changed();
+    if (!now && now.error().kind == Kind::kNotFound) return;
+    if (look(now) != seen_) changed();
   });
   watching_->arm();
 }

@@ -32,9 +32,17 @@ class ConfigSource {
 
  private:
   struct Watching;
+  // What the file held, or why it could not be read.
+  struct Look {
+    std::string text;
+    std::string error;
+    bool operator==(const Look&) const = default;
+  };
+  static Look look(const Result<std::string>& text);
+
   config::FlagValues flags_;
   config::Env env_;
-  std::string seen_;  // what the file held at the last load; empty when it could not be read
+  Look seen_;  // at the last load
   std::shared_ptr<Watching> watching_;
 };
 

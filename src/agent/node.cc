@@ -53,6 +53,17 @@ void log_plan(const plan::Plan& plan) {
   for (const std::string& warning : plan.warnings) log::warn("plan", warning);
 }
 
+void log_found(const inventory::Snapshot& snapshot) {
+  for (const inventory::Gpu& gpu : snapshot.gpus) {
+    log::info("inventory", "found GPU",
+              {{"index", gpu.index},
+               {"uuid", gpu.uuid},
+               {"name", gpu.name},
+               {"pci", gpu.pci_bus_id},
+               {"mig_devices", gpu.mig_devices.size()}});
+  }
+}
+
 }  // namespace
 
 Node::Node(const Clock& clock, std::string version)
@@ -87,7 +98,9 @@ void Node::refuse(const Error& error) {
 void Node::observe(inventory::SnapshotPtr snapshot) {
   inventory::SnapshotPtr before = std::exchange(snapshot_, std::move(snapshot));
   driver_was_ready_ |= snapshot_->driver.state == inventory::DriverState::kReady;
-  log_changes(before ? *before : inventory::Snapshot(), *snapshot_);
+  // The log has them from whoever made the snapshot, except for what was there from the beginning.
+  if (!before) log_found(*snapshot_);
+  note_changes(before ? *before : inventory::Snapshot(), *snapshot_);
   if (!configured_) return;
   Status planned = replan(effective_.config);
   plan_error_ = planned ? "" : planned.error().text();
@@ -109,14 +122,9 @@ Status Node::replan(const config::Config& config) {
   return {};
 }
 
-void Node::log_changes(const inventory::Snapshot& before, const inventory::Snapshot& after) {
+void Node::note_changes(const inventory::Snapshot& before, const inventory::Snapshot& after) {
   for (const inventory::Change& change : inventory::diff(before, after)) {
     if (change.what == inventory::Change::What::kLinks) continue;
-    bool warn = level_of(change.what) == metrics::EventLevel::kWarn;
-    log::write(warn ? log::Level::kWarn : log::Level::kInfo, "inventory", "changed",
-               {{"what", inventory::to_string(change.what)},
-                {"subject", change.subject},
-                {"detail", change.text}});
     note(level_of(change.what), sentence(change));
   }
 }

@@ -56,7 +56,7 @@ class Node {
 
  private:
   Status replan(const config::Config& config);
-  void log_changes(const inventory::Snapshot& before, const inventory::Snapshot& after);
+  void note_changes(const inventory::Snapshot& before, const inventory::Snapshot& after);
   std::vector<std::string> advertised_ids() const;
 
   const Clock& clock_;
