@@ -140,7 +140,13 @@ class Node:
         control = self.directory / "ctl"
         self.kubelet = Process([KUBELET_SIM, "run", "--dir", str(self.kubelet_directory),
                                 "--control", str(control)], self.directory / "kubelet.log")
-        eventually("kubelet-sim listens", lambda: self.kubelet_socket.exists() and control.exists())
+        eventually("kubelet-sim listens", self.kubelet_answers)
+
+    def kubelet_answers(self):
+        try:
+            return self.kubelet_socket.exists() and self.tell_kubelet("pods") is not None
+        except OSError:
+            return False
 
     def tell_kubelet(self, command):
         """One command of kubelet-sim, as its --help lists them; the answer as a JSON value."""
