@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <unistd.h>
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -40,6 +41,10 @@ Result<Fd> connect_to(const std::string& path) {
     case EAGAIN:
       return fail(Kind::kBusy, "the kubelet accepts no connection: its backlog is full", path,
                   "is the kubelet hung?", error);
+    case EACCES:
+    case EPERM:
+      return fail_errno("user " + std::to_string(geteuid()) + " may not connect to the kubelet",
+                        path, error, "let kerf prepare grant it access, or run as root");
     default:
       return fail_errno("cannot connect to the kubelet", path, error);
   }
