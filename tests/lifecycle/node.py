@@ -151,7 +151,7 @@ class Node:
     def tell_kubelet(self, command):
         """One command of kubelet-sim, as its --help lists them; the answer as a JSON value."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(2 * PATIENCE)
             connection.connect(str(self.directory / "ctl"))
             connection.sendall(command.encode() + b"\n")
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))

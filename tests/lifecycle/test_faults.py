@@ -1,5 +1,7 @@
 """GPUs that fail, fall off the bus, hang and come back: what the kubelet, the page and /health say."""
 
+import http.client
+import json
 import signal
 
 import node
@@ -98,6 +100,22 @@ class AFailingGpu(node.NodeTest):
         self.here.await_health("failed")
         self.assertEqual(self.here.health()[0], 503)
         self.assertEqual(self.here.resource()["capacity"], 8)
+
+    def test_is_told_to_who_follows_the_events(self):
+        host, port = self.here.address().rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=node.PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/api/events")
+        answer = connection.getresponse()
+        self.assertEqual(answer.getheader("Content-Type").split(";")[0], "text/event-stream")
+        self.here.fault("xid", "79", "--gpu", "0")
+        while True:
+            line = answer.readline().decode()
+            if line.startswith("data: "):
+                gpu = json.loads(line[6:])["gpus"][0]
+                if not gpu["health"]["ok"]:
+                    break
+        self.assertIn("unhealthy", [each["state"] for each in gpu["slices"]])
 
     def test_keeps_running_pods_on_record(self):
         pod = self.here.pod("runs", 1)

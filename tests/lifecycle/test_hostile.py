@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import unittest
 
 import node
@@ -135,6 +136,20 @@ class AnUnprivilegedAgent(node.NodeTest):
         here.await_problem("nvidia-gpu.sock", "(?i:permi|owned|user 0|another process)")
         stale.unlink()
         here.await_allocatable(8)
+
+
+class AFullDisk(node.NodeTest):
+    def test_is_named_with_the_path(self):
+        here = self.node()
+        here.kubelet_directory.mkdir()
+        mount = f"mount -t tmpfs -o nr_inodes=1 none {here.kubelet_directory}"
+        enter = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+        if subprocess.run([*enter, mount], capture_output=True, check=False).returncode != 0:
+            self.skipTest("this machine lets nobody make a mount namespace")
+        here.start_agent(program=(*enter, mount + ' && exec "$@"', "sh", KERF, "agent"))
+        problem = here.await_problem("No space left", str(here.kubelet_directory))
+        self.assertIn("free space", problem["what"] + problem["remedy"])
+        self.assertEqual(here.stop_agent(), 0)
 
 
 class ClosedStreams(node.NodeTest):

@@ -159,6 +159,36 @@ class TheCommand(node.NodeTest):
         self.assertEqual(here.kerf().returncode, 2)
 
 
+class TheLog(node.NodeTest):
+    def test_is_json_when_told_to(self):
+        here = self.node()
+        here.start_kubelet()
+        here.start_agent("--log-format=json")
+        here.await_allocatable(8)
+        eventually("registered", lambda: '"msg":"registered"' in here.log())
+        self.assertEqual(here.stop_agent(), 0)
+        for line in here.log().splitlines():
+            self.assertLessEqual({"ts", "level", "room", "msg"}, set(json.loads(line)))
+
+    def test_is_silent_when_only_errors_are_wanted_and_there_are_none(self):
+        here = self.node()
+        here.start_kubelet()
+        here.start_agent("--log-level=error")
+        here.await_allocatable(8)
+        self.assertEqual(here.stop_agent(), 0)
+        self.assertEqual(here.log(), "")
+
+    def test_names_each_step_and_its_duration_when_details_are_wanted(self):
+        here = self.node()
+        here.start("--log-level=debug", devices=8)
+        self.assertEqual(here.stop_agent(), 0)
+        steps = re.findall(r'msg="step (\w+)" step="([^"]+)" took_ms=\d+', here.log())
+        done = [step for what, step in steps if what == "done"]
+        undone = [step for what, step in steps if what == "undone"]
+        self.assertGreaterEqual(len(done), 4)
+        self.assertEqual(undone, [step for step in reversed(done) if step in undone])
+
+
 class Tiers(node.NodeTest):
     def test_are_advertised_in_full(self):
         here = self.node()
