@@ -181,10 +181,10 @@ class ClosedStreams(node.NodeTest):
     def test_of_a_reader_that_went_away_do_not_matter(self):
         here = self.node()
         here.start_kubelet()
-        here.start_agent(program=("sh", "-c", '"$@" 2>&1 | true',
-                                  "sh", KERF, "agent"))
+        here.start_agent(program=("sh", "-c", '"$@" 2>&1 | true', "sh", KERF, "agent"))
         here.await_allocatable(8)
         agent = children(here.agent.pid)[0]
+        self.addCleanup(lambda: [os.kill(pid, 9) for pid in children(here.agent.pid)])
         for turn in range(3):
             here.write_config(config(3 + turn))
             here.await_allocatable(2 * (3 + turn))

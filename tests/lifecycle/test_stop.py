@@ -121,8 +121,8 @@ class TheFirstProcessOfAContainer(node.NodeTest):
         here = self.node()
         here.start_kubelet()
         # unshare ignores SIGTERM for itself; the signal goes to its child, the agent.
-        here.start_agent(program=("unshare", "--user", "--map-root-user", "--pid", "--fork", KERF,
-                                  "agent"))
+        here.start_agent(program=("unshare", "--user", "--map-root-user", "--pid", "--fork",
+                                  "--kill-child", KERF, "agent"))
         here.await_allocatable(8)
         child = int(subprocess.run(["ps", "-o", "pid=", "--ppid", str(here.agent.pid)],
                                    capture_output=True, text=True, check=True).stdout)
