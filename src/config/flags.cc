@@ -152,7 +152,7 @@ std::vector<FlagSpec> build_table() {
        "",
        "imex.channelIDs",
        {},
-       "IMEX channels to inject: none or 0"},
+       "IMEX channels to give to containers: none or 0"},
       {"imex-required",
        {},
        {"IMEX_REQUIRED"},
