@@ -60,6 +60,7 @@ struct Kubelet::Impl final : v1beta1::Registration::Service, v1::PodResourcesLis
     if (name.find('/') == std::string::npos || request->endpoint().empty()) {
       return {grpc::StatusCode::UNKNOWN, "the ResourceName \"" + name + "\" is invalid"};
     }
+    log("registered " + name + " at " + request->endpoint());
     std::shared_ptr<Endpoint> replaced;
     {
       std::lock_guard lock(mutex);
@@ -77,7 +78,6 @@ struct Kubelet::Impl final : v1beta1::Registration::Service, v1::PodResourcesLis
           },
           [this, name, generation](const std::string& why) { ended(name, generation, why); });
     }
-    log("registered " + name + " at " + request->endpoint());
     return grpc::Status::OK;
   }
 

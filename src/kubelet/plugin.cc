@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "kubelet/codec.h"
+#include "kubelet/events.h"
 #include "kubelet/listener.h"
 #include "kubelet/transport.h"
 
@@ -125,19 +126,15 @@ class PluginServer final : public Plugin {
       log::warn("kubelet", "allocation refused",
                 {{"resource", options_.resource}, {"err", error->text()}});
     }
-    if (!options_.observer || !options_.observer->allocated) return;
-    Observer::Allocation seen;
-    seen.resource = options_.resource;
-    seen.peer_pid = caller.peer().pid;
-    seen.error = error ? &*error : nullptr;
-    Ids all;
+    if (options_.events == nullptr) return;
+    const pid_t pid = caller.peer().pid;
     if (containers.size() == 1) {
-      seen.ids = containers.front();
+      options_.events->allocated(options_.resource, containers.front(), pid, error);
     } else {
+      Ids all;
       for (const Ids& ids : containers) all.insert(all.end(), ids.begin(), ids.end());
-      seen.ids = all;
+      options_.events->allocated(options_.resource, all, pid, error);
     }
-    options_.observer->allocated(seen);
   }
 
   Answer preferred(Caller& caller, std::string_view request) {
@@ -159,13 +156,12 @@ class PluginServer final : public Plugin {
     }
     Answer answer = error ? Answer(refuse(Code::kUnknown, error->text()))
                           : Answer(encode_preferred(chosen));
-    caller.after([this, begin, failed = error.has_value(), containers = std::move(*containers)] {
+    caller.after([this, begin, request, failed = error.has_value(),
+                  containers = std::move(*containers)] {
       options_.stats->preferred.observe(std::chrono::steady_clock::now() - begin);
       if (failed) options_.stats->preferred_errors.fetch_add(1, std::memory_order_relaxed);
-      if (!options_.observer || !options_.observer->available) return;
-      for (const PreferredRequest& one : containers) {
-        options_.observer->available(options_.resource, one.available);
-      }
+      if (options_.events == nullptr || containers.empty()) return;
+      options_.events->available(options_.resource, request, containers.front().available);
     });
     return answer;
   }

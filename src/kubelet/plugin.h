@@ -39,8 +39,9 @@ struct Answers {
       preferred;
 };
 
-// What was asked and answered, for the status page, the ledger of use and logs. Called on transport
-// threads after the answer is on its way; must be quick. Any of them may be empty.
+// What was asked and answered, for the status page and the ledger of use. Called on the loop's
+// thread, calls gathered for some 20 ms; any of them may be empty. Under a load that the loop cannot
+// follow allocations are left out (Stats counts them all).
 struct Observer {
   struct Allocation {
     std::string_view resource;
@@ -50,12 +51,14 @@ struct Observer {
     const Error* error = nullptr;     // null: success
   };
   std::function<void(const Allocation&)> allocated;
-  // GetPreferredAllocation told which ids are free.
+  // GetPreferredAllocation told which ids are free; only the latest such list of a resource.
   std::function<void(std::string_view resource, std::span<const std::string_view> available)>
       available;
-  // On the loop's thread: the state of `resource` changed (registration, streams, socket).
+  // The state of `resource` changed (registration, streams, socket).
   std::function<void(const std::string& resource)> changed;
 };
+
+class Events;
 
 // Loop thread only, but for what the transport calls.
 class Plugin {
@@ -65,7 +68,7 @@ class Plugin {
     std::string socket_path;  // ".../nvidia-gpu.sock"
     mode_t socket_mode = 0600;
     Stats* stats = nullptr;      // outlives the plugin
-    const Observer* observer = nullptr;  // outlives the plugin
+    Events* events = nullptr;    // outlives the plugin; null: nobody listens
     std::function<void()> streams_changed;  // on a transport thread
   };
 

@@ -5,9 +5,11 @@
 
 #include "base/log.h"
 #include "base/roots.h"
+#include "kubelet/events.h"
 #include "kubelet/follow.h"
 #include "kubelet/gate.h"
 #include "kubelet/registrar.h"
+#include "kubelet/transport.h"
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
@@ -67,6 +69,8 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void begin() {
+    // While the driver is still being read; registering is what pods wait for after a restart.
+    warm = warm_up();
     Registrar::Options how;
     how.kubelet_socket = options.kubelet_socket;
     how.deadline = options.register_deadline;
@@ -153,7 +157,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     how.socket_path = served->path;
     how.socket_mode = options.socket_mode;
     how.stats = &stats_of(name);
-    how.observer = &observer;
+    how.events = &events;
     how.streams_changed = [gate = gate, weak = weak_from_this(), name] {
       gate->post([weak, name] {
         if (auto self = weak.lock()) self->streams_changed(name);
@@ -242,6 +246,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     follower.reset();
     registrar->stop();
     gate->close();
+    events.stop();
     const Clock::time_point end = Clock::now() + kGrace;
     for (auto& [name, served] : resources) {
       served->retry.cancel();
@@ -254,12 +259,14 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
   Options options;
   Answering answering;
   Observer observer;
+  Events events{loop, observer};
   // Of every resource ever served: counters must not start over when one comes back, and calls in
   // progress may outlive their resource.
   std::map<std::string, std::unique_ptr<Stats>> stats;
   std::shared_ptr<Gate> gate = std::make_shared<Gate>(loop);
   std::uint64_t generation = 0;
   bool stopped = false;
+  std::shared_ptr<void> warm;
   Resources resources;
   std::unique_ptr<Registrar> registrar;
   std::unique_ptr<Follower> follower;

@@ -307,11 +307,21 @@ class GrpcServer final : public Server {
 
 Result<std::unique_ptr<Server>> Server::start(std::vector<Method> methods,
                                               std::function<void()> streams_changed) {
+  keep_library();
   auto server = std::make_unique<GrpcServer>();
   if (Status begun = server->begin(std::move(methods), streams_changed); !begun) {
     return fail(begun.error());
   }
   return server;
+}
+
+std::shared_ptr<void> warm_up() {
+  // The threads belong to the servers together, so one that nobody can reach starts and keeps them.
+  auto server = Server::start({{"/kerf.Transport/WarmUp",
+                                [](Caller&, std::string_view) -> tl::expected<std::string, Failure> {
+                                  return tl::unexpected(Failure{Code::kUnimplemented, ""});
+                                }}});
+  return server ? std::shared_ptr<void>(std::move(*server)) : nullptr;
 }
 
 }  // namespace kerf::kubelet

@@ -87,6 +87,10 @@ class Server {
   virtual void stop(std::chrono::milliseconds grace) = 0;
 };
 
+// Starts the transport's threads, which takes milliseconds, so that the first Server and the first
+// call find them running. They run while what is returned exists.
+std::shared_ptr<void> warm_up();
+
 // A call on its way. Destroying it does not end the call; cancel does.
 class Call {
  public:

@@ -106,6 +106,7 @@ std::shared_ptr<Call> call(const std::string& socket_path, const std::string& me
     done(fail(connection.error()));
     return self;
   }
+  keep_library();
   self->path = socket_path;
   self->method = method;
   self->done = std::move(done);

@@ -64,6 +64,11 @@ struct Obstacle {
   const char* text;
 };
 
+// Shown instead of the bytes of the struct.
+std::ostream& operator<<(std::ostream& out, const Obstacle& obstacle) {
+  return out << obstacle.name;
+}
+
 class Obstacles : public testing::TestWithParam<Obstacle> {};
 
 TEST_P(Obstacles, AreNamedWithThePathAndARemedy) {
