@@ -43,6 +43,18 @@ TEST(Manual, ShowsAFileThatIsValid) {
   EXPECT_EQ(e.config.sharing.resources.at(0).replicas, 10u);
 }
 
+TEST(Readme, ShowsAFileThatIsValidAndWhatIsSaidOfAMistakeInIt) {
+  std::string readme = repository_file("README.md");
+  std::size_t begin = readme.find("```yaml\n") + 8;
+  std::string text = readme.substr(begin, readme.find("```", begin) - begin);
+  EXPECT_TRUE(evaluate_file(text, "config.yaml").findings.empty());
+  text.replace(text.find("replicas: 4"), 11, "replicas: 0");
+  Effective wrong = evaluate_file(text, "config.yaml");
+  ASSERT_FALSE(wrong.ok());
+  std::string said = render(wrong.findings.front());
+  EXPECT_NE(readme.find(said), std::string::npos) << said;
+}
+
 TEST(FuzzSeeds, AreReadWithoutHarmAndTheGoodOnesAreAccepted) {
   unsigned seeds = 0;
   for (const auto& file :
