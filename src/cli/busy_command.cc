@@ -105,7 +105,7 @@ std::string time_text(std::time_t when, std::time_t now) {
   const bool near = when <= now && now - when < kHalfYear;
   std::tm parts{};
   gmtime_r(&when, &parts);
-  std::array<char, 32> text;
+  std::array<char, 32> text{};
   const std::size_t size =
       strftime(text.data(), text.size(), near ? "%b %e %H:%M" : "%b %e  %Y", &parts);
   return std::string(text.data(), size);
@@ -118,11 +118,11 @@ struct Row {
 
 struct Context {
   Names users, groups;
-  std::time_t now;
+  std::time_t now = 0;
 };
 
 Result<Row> describe(const std::string& path, const std::string& name, const Context& context) {
-  struct stat about;
+  struct stat about{};
   if (lstat(path.c_str(), &about) != 0) return fail_errno("cannot access", path, errno);
   Row row;
   const bool has_acl =
@@ -138,7 +138,7 @@ Result<Row> describe(const std::string& path, const std::string& name, const Con
   row.name = name;
   row.blocks = static_cast<std::uint64_t>(about.st_blocks);
   if (S_ISLNK(about.st_mode)) {
-    std::array<char, 4096> target;
+    std::array<char, 4096> target{};
     const ssize_t size = readlink(path.c_str(), target.data(), target.size());
     if (size >= 0) row.name += " -> " + std::string(target.data(), static_cast<std::size_t>(size));
   }
@@ -177,7 +177,7 @@ Result<std::vector<std::string>> names_in(const std::string& path, ListStyle sty
 }
 
 bool is_directory(const std::string& path, ListStyle style) {
-  struct stat about;
+  struct stat about{};
   // As the real one does: -l shows a link itself, unless a slash asks for what it leads to.
   const bool follow = !style.longer || path.ends_with('/');
   return (follow ? stat(path.c_str(), &about) : lstat(path.c_str(), &about)) == 0 &&
