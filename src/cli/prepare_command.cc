@@ -304,7 +304,7 @@ Result<Fd> watch(const std::string& directory) {
 
 // Empties the queue; false when the directory itself went away.
 bool still_there(const Fd& events) {
-  alignas(inotify_event) std::array<char, 4096> buffer;
+  alignas(inotify_event) std::array<char, 4096> buffer{};
   bool there = true;
   for (ssize_t size; (size = read(events.get(), buffer.data(), buffer.size())) > 0;) {
     for (ssize_t at = 0; at < size;) {
