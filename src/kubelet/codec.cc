@@ -10,8 +10,8 @@ namespace {
 struct Field {
   std::uint32_t number = 0;
   unsigned type = 0;
-  std::uint64_t value = 0;   // type 0
-  std::string_view bytes;    // type 2
+  std::uint64_t value = 0;  // type 0
+  std::string_view bytes;   // type 2
 };
 
 class Reader {

@@ -3,10 +3,10 @@
 
 #include <random>
 
+#include "proto/deviceplugin.pb.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "proto/deviceplugin.pb.h"
 
 namespace kerf::kubelet {
 namespace {
@@ -62,8 +62,8 @@ TEST(Codec, SkipsFieldsOfNewerKubelets) {
   // Fields 9 (varint), 10 (8 bytes), 11 (bytes) and 12 (4 bytes) around field 1.
   const std::string container = std::string("\x48\x05", 2) + std::string("\x0a\x01", 2) + "x";
   const std::string bytes = std::string("\x51", 1) + "12345678" + std::string("\x5a\x02", 2) +
-                            "ab" + std::string("\x0a\x05", 2) + container +
-                            std::string("\x65", 1) + "1234";
+                            "ab" + std::string("\x0a\x05", 2) + container + std::string("\x65", 1) +
+                            "1234";
   auto decoded = decode_allocate(bytes);
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->size(), 1u);
@@ -72,13 +72,13 @@ TEST(Codec, SkipsFieldsOfNewerKubelets) {
 
 TEST(Codec, RefusesWhatIsNotAMessage) {
   const std::vector<std::string> bad = {
-      std::string("\x0a", 1),                      // length missing
-      std::string("\x0a\x05", 2) + "abc",          // shorter than its length
-      std::string("\x00\x00", 2),                  // field number 0
-      std::string("\x0b\x0c", 2),                  // a group
-      std::string("\x08\x01", 2),                  // field 1 as a number
-      std::string("\x0a\x02\x08\x01", 4),          // a device id as a number
-      std::string(11, '\xff'),                     // a number without end
+      std::string("\x0a", 1),              // length missing
+      std::string("\x0a\x05", 2) + "abc",  // shorter than its length
+      std::string("\x00\x00", 2),          // field number 0
+      std::string("\x0b\x0c", 2),          // a group
+      std::string("\x08\x01", 2),          // field 1 as a number
+      std::string("\x0a\x02\x08\x01", 4),  // a device id as a number
+      std::string(11, '\xff'),             // a number without end
       std::string("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11) + "x",  // length 2^64 - 1
       "not protobuf at all",
   };

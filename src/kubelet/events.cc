@@ -2,10 +2,10 @@
 
 #include <chrono>
 
+#include "kubelet/gate.h"
+
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
-
-#include "kubelet/gate.h"
 
 namespace kerf::kubelet {
 namespace {
@@ -28,8 +28,7 @@ struct Available {
 }  // namespace
 
 struct Events::Impl : std::enable_shared_from_this<Impl> {
-  Impl(asio::io_context& loop, const Observer& to)
-      : observer(to), timer(loop), gate(loop) {}
+  Impl(asio::io_context& loop, const Observer& to) : observer(to), timer(loop), gate(loop) {}
 
   // With the lock held.
   void announce() {

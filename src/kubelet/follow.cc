@@ -2,12 +2,12 @@
 
 #include <chrono>
 
+#include "base/log.h"
+#include "base/watch.h"
+
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
-
-#include "base/log.h"
-#include "base/watch.h"
 
 namespace kerf::kubelet {
 namespace {

@@ -1,13 +1,12 @@
 // Our own unix listening socket: made with checks that say what is wrong, replaced when stale, and
-// noticed when somebody removes it. Hands accepted connections on; knows nothing of what they carry.
-// Loop thread only.
+// noticed when somebody removes it. Hands accepted connections on; knows nothing of what they
+// carry. Loop thread only.
 #pragma once
-
-#include <sys/types.h>
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <sys/types.h>
 
 #include "base/files.h"
 #include "base/result.h"

@@ -33,9 +33,8 @@ class PluginServer final : public Plugin {
 
   Status begin() {
     std::vector<Server::Method> methods;
-    methods.push_back({kOptions, [](Caller&, std::string_view) -> Answer {
-                         return encode_options(true);
-                       }});
+    methods.push_back(
+        {kOptions, [](Caller&, std::string_view) -> Answer { return encode_options(true); }});
     methods.push_back({kListAndWatch, {}});
     methods.push_back({kPreferred, [this](Caller& caller, std::string_view request) {
                          return preferred(caller, request);
@@ -111,8 +110,8 @@ class PluginServer final : public Plugin {
       }
       edits.push_back(std::move(*one));
     }
-    Answer answer = error ? Answer(refuse(Code::kUnknown, error->text()))
-                          : Answer(encode_allocate(edits));
+    Answer answer =
+        error ? Answer(refuse(Code::kUnknown, error->text())) : Answer(encode_allocate(edits));
     caller.after([this, &caller, begin, containers = std::move(*containers),
                   error = std::move(error)] { allocated(caller, begin, containers, error); });
     return answer;
@@ -154,15 +153,15 @@ class PluginServer final : public Plugin {
       }
       chosen.push_back(std::move(*ids));
     }
-    Answer answer = error ? Answer(refuse(Code::kUnknown, error->text()))
-                          : Answer(encode_preferred(chosen));
-    caller.after([this, begin, request, failed = error.has_value(),
-                  containers = std::move(*containers)] {
-      options_.stats->preferred.observe(std::chrono::steady_clock::now() - begin);
-      if (failed) options_.stats->preferred_errors.fetch_add(1, std::memory_order_relaxed);
-      if (options_.events == nullptr || containers.empty()) return;
-      options_.events->available(options_.resource, request, containers.front().available);
-    });
+    Answer answer =
+        error ? Answer(refuse(Code::kUnknown, error->text())) : Answer(encode_preferred(chosen));
+    caller.after(
+        [this, begin, request, failed = error.has_value(), containers = std::move(*containers)] {
+          options_.stats->preferred.observe(std::chrono::steady_clock::now() - begin);
+          if (failed) options_.stats->preferred_errors.fetch_add(1, std::memory_order_relaxed);
+          if (options_.events == nullptr || containers.empty()) return;
+          options_.events->available(options_.resource, request, containers.front().available);
+        });
     return answer;
   }
 

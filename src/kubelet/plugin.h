@@ -3,8 +3,6 @@
 // finish with what they began with.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -13,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/result.h"
@@ -40,15 +39,15 @@ struct Answers {
 };
 
 // What was asked and answered, for the status page and the ledger of use. Called on the loop's
-// thread, calls gathered for some 20 ms; any of them may be empty. Under a load that the loop cannot
-// follow allocations are left out (Stats counts them all).
+// thread, calls gathered for some 20 ms; any of them may be empty. Under a load that the loop
+// cannot follow allocations are left out (Stats counts them all).
 struct Observer {
   struct Allocation {
     std::string_view resource;
     // Of all containers of the request, in order; valid during the call.
     std::span<const std::string_view> ids;
-    pid_t peer_pid = 0;               // 0: unknown
-    const Error* error = nullptr;     // null: success
+    pid_t peer_pid = 0;            // 0: unknown
+    const Error* error = nullptr;  // null: success
   };
   std::function<void(const Allocation&)> allocated;
   // GetPreferredAllocation told which ids are free; only the latest such list of a resource.
@@ -67,8 +66,8 @@ class Plugin {
     std::string resource;     // "nvidia.com/gpu"
     std::string socket_path;  // ".../nvidia-gpu.sock"
     mode_t socket_mode = 0600;
-    Stats* stats = nullptr;      // outlives the plugin
-    Events* events = nullptr;    // outlives the plugin; null: nobody listens
+    Stats* stats = nullptr;                 // outlives the plugin
+    Events* events = nullptr;               // outlives the plugin; null: nobody listens
     std::function<void()> streams_changed;  // on a transport thread
   };
 

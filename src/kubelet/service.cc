@@ -70,7 +70,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
 
   void begin() {
     // While the driver is still being read; registering is what pods wait for after a restart.
-    warm = warm_up();
+    warm_up();
     Registrar::Options how;
     how.kubelet_socket = options.kubelet_socket;
     how.deadline = options.register_deadline;
@@ -266,7 +266,6 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
   std::shared_ptr<Gate> gate = std::make_shared<Gate>(loop);
   std::uint64_t generation = 0;
   bool stopped = false;
-  std::shared_ptr<void> warm;
   Resources resources;
   std::unique_ptr<Registrar> registrar;
   std::unique_ptr<Follower> follower;

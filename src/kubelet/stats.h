@@ -1,5 +1,6 @@
-// What the room counts for one resource, for metrics and the status page. Plain atomics: written from any thread,
-// read at any time; a reader may see one call counted in one number and not yet in another.
+// What the room counts for one resource, for metrics and the status page. Plain atomics: written
+// from any thread, read at any time; a reader may see one call counted in one number and not yet in
+// another.
 #pragma once
 
 #include <array>
@@ -13,9 +14,8 @@ namespace kerf::kubelet {
 // bound before; the last counts those above all.
 class Histogram {
  public:
-  static constexpr std::array<double, 10> kBounds = {0.000'01, 0.000'025, 0.000'05, 0.000'1,
-                                                     0.000'25, 0.001,     0.005,    0.025,
-                                                     0.1,      1.0};
+  static constexpr std::array<double, 10> kBounds = {
+      0.000'01, 0.000'025, 0.000'05, 0.000'1, 0.000'25, 0.001, 0.005, 0.025, 0.1, 1.0};
 
   void observe(std::chrono::nanoseconds duration) {
     const double seconds = std::chrono::duration<double>(duration).count();

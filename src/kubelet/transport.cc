@@ -2,14 +2,14 @@
 // code registers its "raw callback" methods, so that a call costs what generated code costs.
 #include "kubelet/transport.h"
 
-#include <sys/socket.h>
-
-#include <fcntl.h>
-
 #include <atomic>
+#include <fcntl.h>
 #include <map>
 #include <mutex>
 #include <set>
+#include <sys/socket.h>
+
+#include "kubelet/transport_bytes.h"
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
@@ -17,8 +17,6 @@
 #include <grpcpp/impl/service_type.h>
 #include <grpcpp/server_posix.h>
 #include <grpcpp/support/server_callback.h>
-
-#include "kubelet/transport_bytes.h"
 
 namespace kerf::kubelet {
 namespace {
@@ -54,6 +52,8 @@ class Peers {
   mutable std::mutex mutex_;
   std::map<int, Peer> peers_;
 };
+
+using Answer = tl::expected<std::string, Failure>;
 
 class CallerOf final : public Caller {
  public:
@@ -195,11 +195,9 @@ class ByteService final : public grpc::Service {
 
   void add_unary(const std::string& path, Unary handler) {
     auto* run = new grpc::internal::CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
-        [this, handler = std::move(handler)](grpc::CallbackServerContext* context,
-                                             const grpc::ByteBuffer* request,
-                                             grpc::ByteBuffer* response) {
-          return answer(handler, context, *request, *response);
-        });
+        [this, handler = std::move(handler)](
+            grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+            grpc::ByteBuffer* response) { return answer(handler, context, *request, *response); });
     add(path, grpc::internal::RpcMethod::NORMAL_RPC, run);
   }
   void add_watch(const std::string& path, const std::shared_ptr<Watch>& watch) {
@@ -232,8 +230,8 @@ class ByteService final : public grpc::Service {
       response = bytes_of(std::move(*result));
       reactor->Finish(grpc::Status::OK);
     } else {
-      reactor->Finish(grpc::Status(static_cast<grpc::StatusCode>(result.error().code),
-                                   result.error().message));
+      reactor->Finish(
+          grpc::Status(static_cast<grpc::StatusCode>(result.error().code), result.error().message));
     }
     caller.finished();
     return reactor;
@@ -307,7 +305,6 @@ class GrpcServer final : public Server {
 
 Result<std::unique_ptr<Server>> Server::start(std::vector<Method> methods,
                                               std::function<void()> streams_changed) {
-  keep_library();
   auto server = std::make_unique<GrpcServer>();
   if (Status begun = server->begin(std::move(methods), streams_changed); !begun) {
     return fail(begun.error());
@@ -315,13 +312,12 @@ Result<std::unique_ptr<Server>> Server::start(std::vector<Method> methods,
   return server;
 }
 
-std::shared_ptr<void> warm_up() {
-  // The threads belong to the servers together, so one that nobody can reach starts and keeps them.
-  auto server = Server::start({{"/kerf.Transport/WarmUp",
-                                [](Caller&, std::string_view) -> tl::expected<std::string, Failure> {
-                                  return tl::unexpected(Failure{Code::kUnimplemented, ""});
-                                }}});
-  return server ? std::shared_ptr<void>(std::move(*server)) : nullptr;
+void warm_up() {
+  // The threads belong to all servers together, so one that nobody can reach starts and keeps them.
+  static const auto kept =
+      Server::start({{"/kerf.Transport/WarmUp", [](Caller&, std::string_view) -> Answer {
+                        return tl::unexpected(Failure{Code::kUnimplemented, ""});
+                      }}});
 }
 
 }  // namespace kerf::kubelet

@@ -5,19 +5,19 @@
 // type crosses this header: another HTTP/2 stack could take its place.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/files.h"
 #include "base/result.h"
+
+#include <tl/expected.hpp>
 
 namespace kerf::kubelet {
 
@@ -88,8 +88,10 @@ class Server {
 };
 
 // Starts the transport's threads, which takes milliseconds, so that the first Server and the first
-// call find them running. They run while what is returned exists.
-std::shared_ptr<void> warm_up();
+// call find them running; they run until the process ends. Started on first use otherwise. Without
+// this they would end with the last server, and starting again while connections of before are
+// torn down is something gRPC 1.51 does not reliably survive.
+void warm_up();
 
 // A call on its way. Destroying it does not end the call; cancel does.
 class Call {

@@ -2,30 +2,17 @@
 // transport .cc files only.
 #pragma once
 
-#include <grpc/grpc.h>
-#include <grpc/slice.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "kubelet/transport.h"
+
+#include <grpc/slice.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
-#include "kubelet/transport.h"
-
 namespace kerf::kubelet {
-
-// Keeps the library running until the process ends. It would shut down with its last server or
-// channel and start again with the next, from a thread of its own, while connections of before are
-// still being torn down; 1.51 does not survive that reliably.
-inline void keep_library() {
-  struct Kept {
-    Kept() { grpc_init(); }
-    ~Kept() { grpc_shutdown(); }
-  };
-  static const Kept kept;
-}
 
 inline std::string_view view_of(const grpc::Slice& slice) {
   return {reinterpret_cast<const char*>(slice.begin()), slice.size()};

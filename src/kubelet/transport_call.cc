@@ -1,18 +1,21 @@
 // The client half of transport.h: one unary call over one connection of its own. The connection is
 // made here, because connect(2) on a unix socket says at once, and precisely, what is wrong.
-#include <sys/socket.h>
-#include <sys/un.h>
-
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <mutex>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <thread>
 #include <unistd.h>
+
+#include "kubelet/transport.h"
+#include "kubelet/transport_bytes.h"
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-
-#include "kubelet/transport.h"
-#include "kubelet/transport_bytes.h"
 
 namespace kerf::kubelet {
 namespace {
@@ -69,6 +72,40 @@ Error error_of(const grpc::Status& status, const std::string& path) {
   }
 }
 
+// gRPC's polling threads end with the last server or channel that uses them, and whoever lets go of
+// that one waits for them to end. A call is let go of by its completion, on such a thread, which
+// would wait for itself. So channels are held here as well, and destroyed by other threads.
+class Channels {
+ public:
+  ~Channels() {
+    // Calls were cancelled before the process ends; their completions are a matter of moments.
+    for (int tries = 0; tries < 500 && !sweep(); ++tries) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  // Holds `channel`, and destroys those whose calls are over.
+  void hold(std::shared_ptr<grpc::Channel> channel) {
+    sweep();
+    std::lock_guard lock(mutex_);
+    channels_.push_back(std::move(channel));
+  }
+
+ private:
+  // True when none is left.
+  bool sweep() {
+    std::vector<std::shared_ptr<grpc::Channel>> over;  // destroyed outside the lock
+    std::lock_guard lock(mutex_);
+    auto first = std::partition(channels_.begin(), channels_.end(),
+                                [](const auto& channel) { return channel.use_count() > 1; });
+    over.assign(std::make_move_iterator(first), std::make_move_iterator(channels_.end()));
+    channels_.erase(first, channels_.end());
+    return channels_.empty();
+  }
+
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+};
+
 // Lives until its completion has run; `self` is that reference.
 struct GrpcCall final : Call {
   void cancel() override { context.TryCancel(); }
@@ -106,7 +143,6 @@ std::shared_ptr<Call> call(const std::string& socket_path, const std::string& me
     done(fail(connection.error()));
     return self;
   }
-  keep_library();
   self->path = socket_path;
   self->method = method;
   self->done = std::move(done);
@@ -117,9 +153,12 @@ std::shared_ptr<Call> call(const std::string& socket_path, const std::string& me
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   self->channel =
       grpc::CreateCustomInsecureChannelFromFd("localhost", connection->release(), arguments);
+  warm_up();
+  static Channels channels;
+  channels.hold(self->channel);
   grpc::GenericStub(self->channel)
-      .UnaryCall(&self->context, self->method, grpc::StubOptions(), &self->request,
-                 &self->response, [self](const grpc::Status& status) { self->finish(status); });
+      .UnaryCall(&self->context, self->method, grpc::StubOptions(), &self->request, &self->response,
+                 [self](const grpc::Status& status) { self->finish(status); });
   return self;
 }
 

@@ -121,15 +121,17 @@ TEST(Lists, ADeafStreamNeitherHoldsUpOthersNorCollectsUpdates) {
   node.apply(one_plan(resource_of("example.com/gpu", "gpu", 7)));
   EXPECT_TRUE(eventually(kEventually, [&] { return reader.last == 7; }));
   EXPECT_TRUE(node.allocatable(7, kEventually));
-  // Kept whole, the updates would be 10 000 times 4 kB.
-  EXPECT_LT(resident_kib() - before, 8000);
+  // Kept whole, the updates would be 10 000 times 4 kB. A sanitizer's own memory says nothing.
+  if (kSlow == 1) {
+    EXPECT_LT(resident_kib() - before, 8000);
+  }
 }
 
 TEST(Lists, EndInGoodOrderWhenTheServiceStops) {
   Node node;
   ASSERT_TRUE(node.kubelet.start());
-  node.apply(plan_of({resource_of("example.com/gpu", "gpu", 4),
-                      resource_of("example.com/mig", "mig", 4)}));
+  node.apply(plan_of(
+      {resource_of("example.com/gpu", "gpu", 4), resource_of("example.com/mig", "mig", 4)}));
   ASSERT_TRUE(node.allocatable(4, kPromised));
   Reader reader(node.socket);
   ASSERT_TRUE(eventually(kEventually, [&] { return reader.last == 4; }));
@@ -147,9 +149,8 @@ TEST(Lists, ADeafStreamDoesNotHoldUpTheEnd) {
   node.apply(one_plan(resource_of("example.com/gpu", "gpu", 50'000)));
   DeafReader deaf(node.socket);
   ASSERT_TRUE(eventually(kEventually, [&] { return node.first().streams >= 1; }));
-  auto stopped = std::async(std::launch::async, [&] {
-    node.loop.run([&] { node.service->stop(); });
-  });
+  auto stopped =
+      std::async(std::launch::async, [&] { node.loop.run([&] { node.service->stop(); }); });
   EXPECT_EQ(stopped.wait_for(kPromised), std::future_status::ready);
 }
 

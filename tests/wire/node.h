@@ -2,23 +2,22 @@
 // loop of its own thread.
 #pragma once
 
-#include <stdlib.h>
-
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <future>
 #include <memory>
+#include <stdlib.h>
 #include <string>
 #include <thread>
+
+#include "kubelet/kubelet.h"
+#include "kubelet/service.h"
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
-
-#include "kubelet/kubelet.h"
-#include "kubelet/service.h"
 
 namespace kerf::wire {
 
@@ -65,10 +64,18 @@ class Loop {
   // Runs `work` on the loop and waits for it.
   template <typename Work>
   auto run(Work work) -> decltype(work()) {
-    // Owned by the loop too: the caller wakes up before the task has quite returned.
-    auto task = std::make_shared<std::packaged_task<decltype(work())()>>(std::move(work));
-    auto result = task->get_future();
-    asio::post(io_, [task] { (*task)(); });
+    using Value = decltype(work());
+    // Owned by the loop too: the caller wakes up before setting the value has quite returned.
+    auto promise = std::make_shared<std::promise<Value>>();
+    auto result = promise->get_future();
+    asio::post(io_, [promise, &work] {
+      if constexpr (std::is_void_v<Value>) {
+        work();
+        promise->set_value();
+      } else {
+        promise->set_value(work());
+      }
+    });
     return result.get();
   }
 
@@ -123,9 +130,9 @@ inline kubelet::Answers simple_answers(const plan::PlanPtr&, std::size_t) {
     }
     return edits;
   };
-  answers.preferred =
-      [](std::span<const std::string_view> available, std::span<const std::string_view>,
-         std::int32_t size) -> Result<std::vector<std::string_view>> {
+  answers.preferred = [](std::span<const std::string_view> available,
+                         std::span<const std::string_view>,
+                         std::int32_t size) -> Result<std::vector<std::string_view>> {
     if (size < 0 || static_cast<std::size_t>(size) > available.size()) {
       return fail(Kind::kConflict, "not enough available devices to satisfy allocation");
     }
