@@ -2,15 +2,14 @@
 // callback API on a unix socket, built and linked like the product.
 //
 //   echo_server SOCKET      prints "listening" when ready; ends on SIGTERM
-#include <signal.h>
-
 #include <cstdio>
 #include <memory>
+#include <signal.h>
 #include <string>
 
-#include <grpcpp/grpcpp.h>
-
 #include "proto/echo.grpc.pb.h"
+
+#include <grpcpp/grpcpp.h>
 
 namespace {
 

@@ -4,8 +4,6 @@
 //
 //   wire_bench --kerf PROGRAM --nvml LIBRARY --machines DIR --echo PROGRAM
 //              [--idle SECONDS] [--calls N]
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -20,15 +18,16 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
 
-#include <grpcpp/grpcpp.h>
-
 #include "kubelet/kubelet.h"
 #include "proto/deviceplugin.grpc.pb.h"
 #include "proto/echo.grpc.pb.h"
+
+#include <grpcpp/grpcpp.h>
 
 namespace {
 
@@ -114,8 +113,8 @@ class Process {
 std::shared_ptr<grpc::Channel> channel_to(const std::string& socket) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  auto channel = grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(),
-                                           arguments);
+  auto channel =
+      grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10))) {
     std::fprintf(stderr, "wire_bench: cannot connect to %s\n", socket.c_str());
     std::exit(1);
@@ -222,10 +221,11 @@ class Node {
     std::ofstream(directory + "/config.yaml")
         << "version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
         << "      - {name: nvidia.com/gpu, replicas: " << replicas << "}\n";
-    kubelet = std::make_unique<kubelet_sim::Kubelet>(kubelet_sim::Kubelet::Options{
-        directory + "/dp", "", [this](const std::string& line) {
-          if (line.rfind("registered", 0) == 0) registered_at = Clock::now();
-        }});
+    kubelet = std::make_unique<kubelet_sim::Kubelet>(
+        kubelet_sim::Kubelet::Options{directory + "/dp", "", [this](const std::string& line) {
+                                        if (line.rfind("registered", 0) == 0)
+                                          registered_at = Clock::now();
+                                      }});
     kubelet->start();
   }
   ~Node() {
@@ -234,7 +234,8 @@ class Node {
     fs::remove_all(directory, ignored);
   }
   std::unique_ptr<Process> agent(bool http) const {
-    std::vector<std::string> command = {arguments_["kerf"], "agent",
+    std::vector<std::string> command = {arguments_["kerf"],
+                                        "agent",
                                         "--kubelet-socket=" + directory + "/dp/kubelet.sock",
                                         "--config-file=" + directory + "/config.yaml",
                                         "--nvml-library=" + arguments_["nvml"],
@@ -347,8 +348,7 @@ void measure_calls(const Arguments& arguments) {
     auto floor = echo->used();
     row("CPU while idle", (ours.first - ours_before.first) * 60 / idle,
         (floor.first - floor_before.first) * 60 / idle, "ms/m", "<= 30 ms a minute");
-    row("wake-ups while idle",
-        static_cast<double>(ours.second - ours_before.second) / idle,
+    row("wake-ups while idle", static_cast<double>(ours.second - ours_before.second) / idle,
         static_cast<double>(floor.second - floor_before.second) / idle, "/s", "");
   }
 

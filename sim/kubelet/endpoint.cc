@@ -3,9 +3,9 @@
 #include <chrono>
 #include <thread>
 
-#include <grpcpp/grpcpp.h>
-
 #include "proto/deviceplugin.grpc.pb.h"
+
+#include <grpcpp/grpcpp.h>
 
 namespace kubelet_sim {
 namespace {

@@ -7,19 +7,20 @@
 #include <set>
 #include <thread>
 
-#include <grpcpp/grpcpp.h>
-
 #include "kubelet/endpoint.h"
 #include "kubelet/raw_listener.h"
 #include "proto/deviceplugin.grpc.pb.h"
 #include "proto/podresources.grpc.pb.h"
+
+#include <grpcpp/grpcpp.h>
 
 namespace kubelet_sim {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kGarbage[] = "\x16\x03\x01\x02 certainly not the preface of HTTP/2, and longer than one frame";
+constexpr char kGarbage[] =
+    "\x16\x03\x01\x02 certainly not the preface of HTTP/2, and longer than one frame";
 
 struct Plugin {
   Resource seen;
@@ -192,8 +193,8 @@ struct Kubelet::Impl final : v1beta1::Registration::Service, v1::PodResourcesLis
       pod.ids = std::move(ids);
     } else {
       pod.phase = Phase::kFailed;
-      pod.reason = "UnexpectedAdmissionError: Allocate failed due to " + error +
-                   ", which is unexpected";
+      pod.reason =
+          "UnexpectedAdmissionError: Allocate failed due to " + error + ", which is unexpected";
     }
   }
 
@@ -236,8 +237,7 @@ struct Kubelet::Impl final : v1beta1::Registration::Service, v1::PodResourcesLis
     describe(found->second, *response->mutable_pod_resources());
     return grpc::Status::OK;
   }
-  grpc::Status GetAllocatableResources(grpc::ServerContext*,
-                                       const v1::AllocatableResourcesRequest*,
+  grpc::Status GetAllocatableResources(grpc::ServerContext*, const v1::AllocatableResourcesRequest*,
                                        v1::AllocatableResourcesResponse* response) override {
     std::lock_guard lock(mutex);
     for (const auto& [name, plugin] : plugins) {
@@ -283,8 +283,8 @@ struct Kubelet::Impl final : v1beta1::Registration::Service, v1::PodResourcesLis
     if (!options.pod_resources_socket.empty()) {
       fs::create_directories(fs::path(options.pod_resources_socket).parent_path(), ignored);
       fs::remove(options.pod_resources_socket, ignored);
-      pod_resources = serve(options.pod_resources_socket,
-                            static_cast<v1::PodResourcesLister::Service*>(this));
+      pod_resources =
+          serve(options.pod_resources_socket, static_cast<v1::PodResourcesLister::Service*>(this));
     }
     if (registration) log("kubelet listens on " + path);
     return registration != nullptr;

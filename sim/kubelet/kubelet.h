@@ -25,8 +25,8 @@ struct Pod {
   std::vector<std::string> ids;  // devices it holds, while running
   std::map<std::string, std::string> envs;
   std::map<std::string, std::string> annotations;
-  std::vector<std::string> mounts;       // "host:container[:ro]"
-  std::vector<std::string> devices;      // "host:container:permissions"
+  std::vector<std::string> mounts;   // "host:container[:ro]"
+  std::vector<std::string> devices;  // "host:container:permissions"
   std::vector<std::string> cdi_devices;
 };
 
@@ -39,9 +39,9 @@ struct Device {
 struct Resource {
   std::string name;
   std::string endpoint;
-  bool connected = false;   // its ListAndWatch stream is open
-  int registrations = 0;    // since start, over restarts
-  int updates = 0;          // lists received, likewise
+  bool connected = false;       // its ListAndWatch stream is open
+  int registrations = 0;        // since start, over restarts
+  int updates = 0;              // lists received, likewise
   std::vector<Device> devices;  // as last listed, in that order
   std::size_t allocatable = 0;  // healthy ones; 0 while not connected
   std::size_t in_use = 0;

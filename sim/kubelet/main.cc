@@ -9,9 +9,6 @@
 //   wait RESOURCE N SECONDS          until N devices are allocatable
 //   drop RESOURCE                  closes the connection to its plugin
 //   restart | stop | start | normal | reject | hang | garbage
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -22,12 +19,14 @@
 #include <optional>
 #include <poll.h>
 #include <sstream>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <thread>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
-
 #include "kubelet/kubelet.h"
+
+#include <nlohmann/json.hpp>
 
 namespace {
 
@@ -54,7 +53,8 @@ int usage() {
       "                       [--resource NAME] [--control PATH] [--stdin] [--pod-resources PATH]\n"
       "       kubelet-sim ctl PATH COMMAND...\n"
       "commands: pod create NAME RESOURCE N, pod delete NAME, pods, state,\n"
-      "          wait RESOURCE N SECONDS, drop RESOURCE, restart, stop, start, normal, reject, hang, garbage\n",
+      "          wait RESOURCE N SECONDS, drop RESOURCE, restart, stop, start, normal, reject, "
+      "hang, garbage\n",
       stderr);
   return 2;
 }
@@ -114,11 +114,16 @@ void print_line(const std::string& line) {
 }
 
 json to_json(const kubelet_sim::Pod& pod) {
-  return {{"name", pod.name},       {"resource", pod.resource},
-          {"count", pod.count},     {"phase", kubelet_sim::to_string(pod.phase)},
-          {"reason", pod.reason},   {"ids", pod.ids},
-          {"envs", pod.envs},       {"annotations", pod.annotations},
-          {"mounts", pod.mounts},   {"devices", pod.devices},
+  return {{"name", pod.name},
+          {"resource", pod.resource},
+          {"count", pod.count},
+          {"phase", kubelet_sim::to_string(pod.phase)},
+          {"reason", pod.reason},
+          {"ids", pod.ids},
+          {"envs", pod.envs},
+          {"annotations", pod.annotations},
+          {"mounts", pod.mounts},
+          {"devices", pod.devices},
           {"cdi_devices", pod.cdi_devices}};
 }
 
@@ -130,11 +135,14 @@ json state_of(const Kubelet& kubelet) {
       devices.push_back(
           {{"id", device.id}, {"healthy", device.healthy}, {"numa", device.numa_nodes}});
     }
-    out["resources"][resource.name] = {
-        {"endpoint", resource.endpoint},       {"connected", resource.connected},
-        {"registrations", resource.registrations}, {"updates", resource.updates},
-        {"capacity", resource.devices.size()}, {"allocatable", resource.allocatable},
-        {"in_use", resource.in_use},           {"devices", devices}};
+    out["resources"][resource.name] = {{"endpoint", resource.endpoint},
+                                       {"connected", resource.connected},
+                                       {"registrations", resource.registrations},
+                                       {"updates", resource.updates},
+                                       {"capacity", resource.devices.size()},
+                                       {"allocatable", resource.allocatable},
+                                       {"in_use", resource.in_use},
+                                       {"devices", devices}};
   }
   for (const auto& pod : kubelet.pods()) out["pods"].push_back(to_json(pod));
   return out;
@@ -265,7 +273,8 @@ class Workload {
     next_ = now + arguments_.every;
     std::string name = "job-" + std::to_string(++count_);
     auto pod = kubelet_.create_pod(name, resource, arguments_.slices);
-    if (pod.phase == kubelet_sim::Phase::kPending) print_line("pod " + name + " Pending: " + pod.reason);
+    if (pod.phase == kubelet_sim::Phase::kPending)
+      print_line("pod " + name + " Pending: " + pod.reason);
     alive_.push_back({name, now + arguments_.lifetime});
   }
 

@@ -1,13 +1,12 @@
 // A unix socket that misbehaves on purpose: accepts and says nothing, or says garbage.
 #pragma once
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include <atomic>
 #include <cstring>
 #include <poll.h>
 #include <string>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>

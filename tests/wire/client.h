@@ -7,18 +7,17 @@
 #include <unistd.h>
 #include <vector>
 
+#include "proto/deviceplugin.grpc.pb.h"
+
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-
-#include "proto/deviceplugin.grpc.pb.h"
 
 namespace kerf::wire {
 
 inline std::shared_ptr<grpc::Channel> channel_to(const std::string& socket) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments);
 }
 
 struct Client {

@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <unistd.h>
 
-#include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
-
 #include "kubelet/service.h"
 #include "tests/wire/node.h"
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;

@@ -1,14 +1,13 @@
 // Our own socket: what can be in its way, and what is said about it.
-#include "tests/wire/node.h"
-
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include "kubelet/listener.h"
+#include "tests/wire/node.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "kubelet/listener.h"
 
 namespace kerf::wire {
 namespace {
@@ -86,31 +85,32 @@ TEST_P(Obstacles, AreNamedWithThePathAndARemedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, Obstacles,
-    testing::Values(
-        Obstacle{"IsADirectory",
-                 [](const std::string& directory) {
-                   fs::create_directory(directory + "/s");
-                   return directory + "/s";
-                 },
-                 Kind::kConflict, "a directory is where our socket should be"},
-        Obstacle{"IsAFile",
-                 [](const std::string& directory) {
-                   std::ofstream(directory + "/s") << "precious";
-                   return directory + "/s";
-                 },
-                 Kind::kConflict, "not a socket"},
-        Obstacle{"IsTooLong",
-                 [](const std::string& directory) { return directory + "/" + std::string(120, 'x'); },
-                 Kind::kInvalid, "more than the 107"},
-        Obstacle{"DirectoryIsMissing",
-                 [](const std::string& directory) { return directory + "/none/s"; },
-                 Kind::kNotFound, "the directory for our socket is not there"},
-        Obstacle{"DirectoryIsAFile",
-                 [](const std::string& directory) {
-                   std::ofstream(directory + "/f") << "x";
-                   return directory + "/f/s";
-                 },
-                 Kind::kConflict, "not a directory: "}),
+    testing::Values(Obstacle{"IsADirectory",
+                             [](const std::string& directory) {
+                               fs::create_directory(directory + "/s");
+                               return directory + "/s";
+                             },
+                             Kind::kConflict, "a directory is where our socket should be"},
+                    Obstacle{"IsAFile",
+                             [](const std::string& directory) {
+                               std::ofstream(directory + "/s") << "precious";
+                               return directory + "/s";
+                             },
+                             Kind::kConflict, "not a socket"},
+                    Obstacle{"IsTooLong",
+                             [](const std::string& directory) {
+                               return directory + "/" + std::string(120, 'x');
+                             },
+                             Kind::kInvalid, "more than the 107"},
+                    Obstacle{"DirectoryIsMissing",
+                             [](const std::string& directory) { return directory + "/none/s"; },
+                             Kind::kNotFound, "the directory for our socket is not there"},
+                    Obstacle{"DirectoryIsAFile",
+                             [](const std::string& directory) {
+                               std::ofstream(directory + "/f") << "x";
+                               return directory + "/f/s";
+                             },
+                             Kind::kConflict, "not a directory: "}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Socket, IsNotTakenFromAProcessThatAnswers) {
