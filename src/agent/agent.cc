@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <utility>
 
+#include "agent/component.h"
 #include "agent/config_source.h"
 #include "agent/counters.h"
 #include "agent/host_facts.h"
@@ -64,6 +65,7 @@ class Agent {
   Status listen_for_signals();
   Status start_watcher();
   Status start_service();
+  Status start_components();
   Status start_pages();
 
   void on_signal(int number);
@@ -90,6 +92,8 @@ class Agent {
   signalfd_siginfo signal_{};
   std::unique_ptr<health::Watcher> watcher_;
   std::unique_ptr<kubelet::Service> service_;
+  std::unique_ptr<Surroundings> surroundings_;
+  std::vector<std::unique_ptr<Component>> components_;
   std::unique_ptr<http::Server> server_;
   bool ending_ = false;
   int exit_status_ = 0;
@@ -115,6 +119,14 @@ int Agent::run() {
     }
     if (auto s = steps.run(
             "serving the kubelet", [&] { return start_service(); }, [&] { service_->stop(); });
+        !s) {
+      return s;
+    }
+    if (auto s = steps.run(
+            "starting components", [&] { return start_components(); },
+            [&] {
+              for (auto& component : components_) component->stop();
+            });
         !s) {
       return s;
     }
@@ -199,6 +211,18 @@ Status Agent::start_service() {
       loop_, std::move(options),
       [this](const plan::PlanPtr& plan, std::size_t resource) { return answers(plan, resource); },
       observer());
+  return {};
+}
+
+Status Agent::start_components() {
+  surroundings_ = std::make_unique<Surroundings>(
+      loop_, roots_, version_,
+      [this](metrics::EventLevel level, std::string text) { node_.note(level, std::move(text)); },
+      [this] { publish(); });
+  const config::Effective& effective = node_.effective();
+  auto made = make_components(effective.process.components, effective, *surroundings_);
+  if (!made) return fail(std::move(made.error()));
+  components_ = std::move(*made);
   return {};
 }
 
@@ -302,6 +326,7 @@ void Agent::apply() {
     node_.note(metrics::EventLevel::kError, facts.error().text());
   }
   if (has_component("devices")) service_->apply(node_.plan());
+  for (auto& component : components_) component->observe({node_.plan(), node_.effective()});
   publish();
 }
 
@@ -347,6 +372,11 @@ kubelet::Observer Agent::observer() {
 metrics::NodeStatus Agent::status() const {
   metrics::NodeStatus out = node_.status();
   if (has_component("devices")) add_kubelet(service_->status(), out);
+  for (const auto& component : components_) {
+    if (std::string trouble = component->trouble(); !trouble.empty()) {
+      out.warnings.push_back(std::move(trouble));
+    }
+  }
   return out;
 }
 
@@ -359,6 +389,9 @@ std::string Agent::scrape() const {
   add_driver(watcher_->stats(), counters);
   std::vector<metrics::Family> families = metrics::agent_metrics(
       status(), counters, metrics::read_process_stats(Roots::below("/").proc));
+  for (const auto& component : components_) {
+    for (metrics::Family& family : component->families()) families.push_back(std::move(family));
+  }
   return metrics::render(families);
 }
 

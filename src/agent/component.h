@@ -1,0 +1,63 @@
+// A part of the agent that is switched on by name (--components) and lives beside the device
+// plugin: it is told what the node looks like and acts on it, and cannot stop the others. A new
+// part is one class here and one line in components.cc.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/roots.h"
+#include "config/load.h"
+#include "metrics/exposition.h"
+#include "metrics/node_status.h"
+#include "plan/types.h"
+
+namespace asio {
+class io_context;
+}
+
+namespace kerf::agent {
+
+// What every component is given once. Outlives the component.
+struct Surroundings {
+  asio::io_context& loop;
+  Roots roots;
+  std::string version;
+  // A line in the list of events that the page shows. Loop thread.
+  std::function<void(metrics::EventLevel, std::string)> note;
+  // Something that `status` or `metrics` reports is different now. Loop thread.
+  std::function<void()> changed;
+};
+
+// What is known now. `plan` is null until configuration and inventory are both known; with a plan
+// its snapshot is never null.
+struct View {
+  plan::PlanPtr plan;
+  const config::Effective& effective;
+};
+
+// Every call comes from the loop thread and must not block it.
+class Component {
+ public:
+  virtual ~Component() = default;
+  // After every change of configuration or inventory, whether or not it concerns this component.
+  virtual void observe(const View& view) = 0;
+  // Ends threads, processes and timers of its own, within a second. Nothing is called afterwards.
+  virtual void stop() = 0;
+  // Empty while all is well; else what is wrong, for people. Does not fail the node's health.
+  virtual std::string trouble() const { return {}; }
+  // Families added to /metrics.
+  virtual std::vector<metrics::Family> families() const { return {}; }
+};
+
+// The components that `names` asks for, in the order of components.cc. Names that belong to the
+// agent itself ("devices", "http") are left out; an unknown name was refused by the configuration.
+Result<std::vector<std::unique_ptr<Component>>> make_components(
+    const std::vector<std::string>& names, const config::Effective& effective,
+    const Surroundings& surroundings);
+
+}  // namespace kerf::agent

@@ -1,0 +1,36 @@
+// The table of components: name and maker. One line each.
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "agent/component.h"
+
+namespace kerf::agent {
+namespace {
+
+using Made = Result<std::unique_ptr<Component>>;
+struct Row {
+  std::string_view name;
+  Made (*make)(const config::Effective& effective, const Surroundings& surroundings);
+};
+
+// "devices" and "http" are the agent itself.
+constexpr std::array<Row, 0> kRows{};
+
+}  // namespace
+
+Result<std::vector<std::unique_ptr<Component>>> make_components(
+    const std::vector<std::string>& names, const config::Effective& effective,
+    const Surroundings& surroundings) {
+  std::vector<std::unique_ptr<Component>> out;
+  for (const Row& row : kRows) {
+    if (std::ranges::find(names, row.name) == names.end()) continue;
+    Made made = row.make(effective, surroundings);
+    if (!made) return fail(std::move(made.error()).during(std::string(row.name)));
+    out.push_back(std::move(*made));
+  }
+  return out;
+}
+
+}  // namespace kerf::agent
