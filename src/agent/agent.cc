@@ -373,8 +373,8 @@ metrics::NodeStatus Agent::status() const {
   metrics::NodeStatus out = node_.status();
   if (has_component("devices")) add_kubelet(service_->status(), out);
   for (const auto& component : components_) {
-    if (std::string trouble = component->trouble(); !trouble.empty()) {
-      out.warnings.push_back(std::move(trouble));
+    for (metrics::Problem& problem : component->problems()) {
+      out.problems.push_back(std::move(problem));
     }
   }
   return out;

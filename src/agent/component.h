@@ -48,8 +48,8 @@ class Component {
   virtual void observe(const View& view) = 0;
   // Ends threads, processes and timers of its own, within a second. Nothing is called afterwards.
   virtual void stop() = 0;
-  // Empty while all is well; else what is wrong, for people. Does not fail the node's health.
-  virtual std::string trouble() const { return {}; }
+  // What is wrong now, for the page and /health; empty while all is well.
+  virtual std::vector<metrics::Problem> problems() const { return {}; }
   // Families added to /metrics.
   virtual std::vector<metrics::Family> families() const { return {}; }
 };
