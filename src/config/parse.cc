@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "base/strings.h"
+#include "config/duration.h"
 #include "config/reader.h"
 
 #include <fmt/format.h>
@@ -88,6 +89,25 @@ std::optional<Value> read_value(Reader& reader, FlagKind kind, const Node& node,
   return {};
 }
 
+// A string, or a bare number of nanoseconds; kept as text that has a unit.
+std::optional<Value> read_duration(Reader& reader, const Node& node, const std::string& path) {
+  constexpr const char* kHint = "write it like 60s, 1m30s or infinite";
+  if (node.is(Node::Type::kNull)) return {};
+  if (node.is(Node::Type::kString)) {
+    Result<std::int64_t> duration = parse_duration(node.text);
+    if (duration) return Value(node.text);
+    reader.error(node, path, duration.error().what, kHint);
+  } else if (node.is(Node::Type::kInt) || node.is(Node::Type::kFloat)) {
+    if (node.integer != 0 || !node.whole) {
+      reader.warning(node.at, path, "a bare number means nanoseconds", "write a unit: 60s");
+    }
+    return Value(duration_text(node.integer));
+  } else {
+    reader.error(node, path, "invalid duration", kHint);
+  }
+  return {};
+}
+
 // One field for each flag whose place in the file is directly below `section`.
 std::vector<Field> fields_of(Reader& reader, std::string_view section) {
   std::vector<Field> fields;
@@ -96,74 +116,15 @@ std::vector<Field> fields_of(Reader& reader, std::string_view section) {
     if (dot == std::string_view::npos || spec.file_path.substr(0, dot) != section) continue;
     fields.push_back({spec.file_path.substr(dot + 1),
                       [&reader, &spec](const Node& node, const std::string& path) {
-                        if (auto value = read_value(reader, spec.kind, node, path)) {
+                        auto value = spec.name == "sleep-interval"
+                                         ? read_duration(reader, node, path)
+                                         : read_value(reader, spec.kind, node, path);
+                        if (value) {
                           reader.values().settings[std::string(spec.name)] = std::move(*value);
                         }
                       }});
   }
   return fields;
-}
-
-// Go's time.ParseDuration, plus "infinite"; the error's text, or empty when it is valid.
-std::string duration_error(std::string_view text) {
-  if (text == "infinite" || text == "0") return {};
-  std::string invalid = fmt::format("time: invalid duration \"{}\"", printable(text));
-  std::string_view rest = text;
-  if (rest.starts_with('-') || rest.starts_with('+')) rest.remove_prefix(1);
-  if (rest.empty()) return invalid;
-  constexpr std::string_view kUnits[] = {"ns", "us", "µs", "μs", "ms", "s", "m", "h"};
-  while (!rest.empty()) {
-    std::size_t number = std::min(rest.find_first_not_of("0123456789."), rest.size());
-    std::string_view digits = rest.substr(0, number);
-    if (digits.find_first_not_of('.') == std::string_view::npos ||
-        std::count(digits.begin(), digits.end(), '.') > 1) {
-      return invalid;
-    }
-    rest.remove_prefix(number);
-    std::string_view unit = rest.substr(0, rest.find_first_of("0123456789."));
-    if (unit.empty()) {
-      return fmt::format("time: missing unit in duration \"{}\"", printable(text));
-    }
-    if (std::count(std::begin(kUnits), std::end(kUnits), unit) == 0) {
-      return fmt::format("time: unknown unit \"{}\" in duration \"{}\"", printable(unit),
-                         printable(text));
-    }
-    rest.remove_prefix(unit.size());
-  }
-  return {};
-}
-
-void read_duration(Reader& reader, const Node& node, const std::string& path) {
-  if (node.is(Node::Type::kNull)) return;
-  if (node.is(Node::Type::kString)) {
-    std::string error = duration_error(node.text);
-    if (!error.empty()) reader.error(node, path, error, "write it like 60s, 1m30s or infinite");
-  } else if (node.is(Node::Type::kInt) || node.is(Node::Type::kFloat)) {
-    if (node.integer != 0 || !node.whole) {
-      reader.warning(node.at, path, "a bare number means nanoseconds", "write a unit: 60s");
-    }
-  } else {
-    reader.error(node, path, "invalid duration", "write it like 60s, 1m30s or infinite");
-  }
-}
-
-// Settings of NVIDIA's feature discovery: checked, so that one file serves both, but without
-// effect.
-void read_feature_discovery(Reader& reader, const Node& node, const std::string& path) {
-  auto check_bool = [&reader](const Node& n, const std::string& p) { reader.boolean(n, p); };
-  auto check_string = [&reader](const Node& n, const std::string& p) { reader.string(n, p); };
-  bool read =
-      reader.map(node, path, KeyCase::kIgnored,
-                 {{"oneshot", check_bool},
-                  {"noTimestamp", check_bool},
-                  {"sleepInterval",
-                   [&reader](const Node& n, const std::string& p) { read_duration(reader, n, p); }},
-                  {"outputFile", check_string},
-                  {"machineTypeFile", check_string}});
-  if (read && !node.entries.empty()) {
-    reader.warning(node.at, path, "has no effect: this release does not label nodes",
-                   "leave it if another program reads the same file");
-  }
 }
 
 void read_top(Reader& reader, const Node& root) {
@@ -219,10 +180,7 @@ void read_flags(Reader& reader, const Node& node, const std::string& path) {
                                  fields_of(reader, "flags.plugin"));
                     }});
   fields.push_back({"gfd", [&reader](const Node& gfd, const std::string& gfd_path) {
-                      read_feature_discovery(reader, gfd, gfd_path);
-                    }});
-  fields.push_back({"useNodeFeatureAPI", [&reader](const Node& use, const std::string& use_path) {
-                      reader.boolean(use, use_path);
+                      reader.map(gfd, gfd_path, KeyCase::kIgnored, fields_of(reader, "flags.gfd"));
                     }});
   reader.map(node, path, KeyCase::kIgnored, fields);
 }

@@ -2,6 +2,7 @@
 #include "config/parse.h"
 
 #include "base/strings.h"
+#include "config/duration.h"
 #include "config/load.h"
 
 namespace kerf::config {
@@ -221,9 +222,38 @@ TEST(Flags, DurationsOfFeatureDiscoveryAreChecked) {
     std::string says = refused("flags: {gfd: {sleepInterval: " + row.text + "}}");
     EXPECT_NE(says.find(row.says), std::string::npos) << says;
   }
-  for (const char* good : {"60s", "infinite", "0", "0s", "5", "1m30.5s", "1h2m3s4ms5us6ns"}) {
-    warned("flags: {gfd: {sleepInterval: " + std::string(good) + "}}");
+  const std::pair<std::string, std::int64_t> good[] = {{"60s", 60'000'000'000},
+                                                       {"infinite", kForever},
+                                                       {"0", 0},
+                                                       {"0s", 0},
+                                                       {"-5s", -5'000'000'000},
+                                                       {"1m30.5s", 90'500'000'000},
+                                                       {"1h2m3s4ms5us6ns", 3'723'004'005'006}};
+  for (const auto& [text, nanoseconds] : good) {
+    Effective e = evaluate_file("flags: {gfd: {sleepInterval: " + text + "}}", "config.yaml");
+    EXPECT_TRUE(e.findings.empty()) << text;
+    EXPECT_EQ(e.config.labels.interval_ns, nanoseconds) << text;
+    EXPECT_EQ(parse_duration(duration_text(nanoseconds)), nanoseconds) << text;
   }
+  warned("flags: {gfd: {sleepInterval: 5}}");
+  EXPECT_EQ(evaluate_file("flags: {gfd: {sleepInterval: 5}}", "").config.labels.interval_ns, 5);
+}
+
+TEST(Flags, OfFeatureDiscoveryAreTaken) {
+  Effective e = evaluate_file(
+      "flags: {useNodeFeatureAPI: false, gfd: {oneshot: true, noTimestamp: true, outputFile: '', "
+      "machineTypeFile: /m, nodeLabels: true, pciLabels: true}}",
+      "config.yaml");
+  EXPECT_TRUE(e.findings.empty());
+  LabelOptions wanted;
+  wanted.use_node_feature_api = false;
+  wanted.oneshot = true;
+  wanted.no_timestamp = true;
+  wanted.output_file = "";
+  wanted.machine_type_file = "/m";
+  wanted.node_labels = true;
+  wanted.pci_labels = true;
+  EXPECT_EQ(e.config.labels, wanted);
 }
 
 TEST(Sharing, WrongEntriesAreRefusedInTheContractsWords) {

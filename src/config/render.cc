@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "config/duration.h"
 #include "config/flags.h"
 #include "config/tree.h"
 
@@ -96,6 +97,21 @@ void write_flags(Writer& out, const Config& c) {
   plugin("sharedDevicesAllocationPolicy", word(c.allocation_policy));
 }
 
+void write_label_options(Writer& out, const LabelOptions& o) {
+  out.value(1, "useNodeFeatureAPI", truth(o.use_node_feature_api), "flags.useNodeFeatureAPI");
+  out.line(1, "gfd:");
+  auto gfd = [&out](std::string_view key, const std::string& text) {
+    out.value(2, key, text, fmt::format("flags.gfd.{}", key));
+  };
+  gfd("oneshot", truth(o.oneshot));
+  gfd("noTimestamp", truth(o.no_timestamp));
+  gfd("sleepInterval", duration_text(o.interval_ns));
+  gfd("outputFile", scalar(o.output_file));
+  gfd("machineTypeFile", scalar(o.machine_type_file));
+  gfd("nodeLabels", truth(o.node_labels));
+  gfd("pciLabels", truth(o.pci_labels));
+}
+
 void write_rules(Writer& out, std::string_view key, const std::vector<ResourceRule>& rules) {
   if (rules.empty()) return;
   out.line(1, fmt::format("{}:", key));
@@ -140,6 +156,7 @@ void write_sharing(Writer& out, const Config& c) {
 void write_config(Writer& out, const Config& c) {
   out.line(0, "version: v1");
   write_flags(out, c);
+  write_label_options(out, c.labels);
   if (!c.gpu_rules.empty() || !c.mig_rules.empty()) out.line(0, "resources:");
   write_rules(out, "gpus", c.gpu_rules);
   write_rules(out, "mig", c.mig_rules);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "config/duration.h"
 
 #include <fmt/format.h>
 
@@ -92,6 +93,11 @@ std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
     return Problem{fmt::format("invalid --listen option: {}", printable(address)),
                    "write host:port, :port or none; the port is 0 to 65535"};
   }
+  if (spec.name == "sleep-interval") {
+    Result<std::int64_t> duration = parse_duration(std::get<std::string>(value));
+    if (duration) return {};
+    return Problem{duration.error().what, duration.error().hint};
+  }
   if (spec.name == "root" && !std::get<std::string>(value).starts_with('/')) {
     return Problem{
         fmt::format("invalid --root option: {}", printable(std::get<std::string>(value))),
@@ -105,6 +111,26 @@ template <typename Enum>
 Enum enum_of(const FlagSpec& spec, const std::string& word) {
   auto at = std::find(spec.allowed.begin(), spec.allowed.end(), word);
   return static_cast<Enum>(at - spec.allowed.begin());
+}
+
+// The flags of the labels component.
+bool store_label_option(std::string_view flag, const Value& value, LabelOptions& options) {
+  bool* truth = flag == "use-node-feature-api" ? &options.use_node_feature_api
+                : flag == "oneshot"            ? &options.oneshot
+                : flag == "no-timestamp"       ? &options.no_timestamp
+                : flag == "node-labels"        ? &options.node_labels
+                : flag == "pci-labels"         ? &options.pci_labels
+                                               : nullptr;
+  std::string* text = flag == "output-file"         ? &options.output_file
+                      : flag == "machine-type-file" ? &options.machine_type_file
+                                                    : nullptr;
+  if (truth != nullptr) *truth = std::get<bool>(value);
+  if (text != nullptr) *text = std::get<std::string>(value);
+  bool is_interval = flag == "sleep-interval";
+  if (is_interval) {
+    options.interval_ns = parse_duration(std::get<std::string>(value)).value_or(0);
+  }
+  return truth != nullptr || text != nullptr || is_interval;
 }
 
 // Flags whose value is stored as it is.
@@ -194,13 +220,15 @@ std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective
   }
   bool stored = store_plain(kBools, spec.name, value, effective) ||
                 store_plain(kStrings, spec.name, value, effective) ||
-                store_plain(kLists, spec.name, value, effective);
+                store_plain(kLists, spec.name, value, effective) ||
+                store_label_option(spec.name, value, effective.config.labels);
   if (!stored) store_word(spec, value, effective.config);
   return {};
 }
 
 bool allows_empty(const FlagSpec& spec) {
-  return spec.allowed.empty() && spec.name != "listen" && spec.name != "root";
+  return spec.allowed.empty() && spec.name != "listen" && spec.name != "root" &&
+         spec.name != "sleep-interval";
 }
 
 }  // namespace kerf::config

@@ -72,6 +72,19 @@ struct ResourceRule {
   bool operator==(const ResourceRule&) const = default;
 };
 
+// Node labels: flags.gfd, flags.useNodeFeatureAPI.
+struct LabelOptions {
+  bool use_node_feature_api = true;  // false: output_file
+  bool node_labels = false;          // on the Node itself, instead of either
+  bool pci_labels = false;           // feature.node.kubernetes.io/pci-…present as well
+  bool oneshot = false;
+  bool no_timestamp = false;
+  std::int64_t interval_ns = 60'000'000'000;  // kForever (duration.h): never look again
+  std::string output_file = "/etc/kubernetes/node-feature-discovery/features.d/gfd";  // "": stdout
+  std::string machine_type_file = "/sys/class/dmi/id/product_name";                   // "": unknown
+  bool operator==(const LabelOptions&) const = default;
+};
+
 struct Config {
   // flags
   MigStrategy mig_strategy = MigStrategy::kNone;
@@ -100,6 +113,7 @@ struct Config {
   // imex
   std::vector<int> imex_channel_ids;  // {} or {0}
   bool imex_required = false;
+  LabelOptions labels;
   // not in the file, flag and environment only
   std::vector<std::string> cdi_feature_flags;
   std::vector<std::string> cdi_disable_hooks;
