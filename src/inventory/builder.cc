@@ -79,6 +79,10 @@ Result<MigDevice> read_mig_device(const Session& session, nvml::abi::Device gpu_
   device.memory_mib = attributes->memory_size_mb;
   device.gpu_slices = attributes->gpu_instance_slice_count;
   device.compute_slices = attributes->compute_instance_slice_count;
+  device.multiprocessors = attributes->multiprocessor_count;
+  device.engines = {attributes->shared_copy_engine_count, attributes->shared_decoder_count,
+                    attributes->shared_encoder_count, attributes->shared_jpeg_count,
+                    attributes->shared_ofa_count};
   MigShape shape{device.compute_slices, device.gpu_slices, device.memory_mib, std::nullopt};
   // Asking for the instance needs rights that a container may lack; only "+me" and the like are
   // lost.
@@ -119,7 +123,7 @@ Status read_mig(const Session& session, nvml::abi::Device handle, Gpu& gpu,
   return {};
 }
 
-// What a GPU may lack without being useless: name, memory size, architecture.
+// What a GPU may lack without being useless: name, memory size, architecture, fabric.
 void read_description(const Session& session, nvml::abi::Device handle, Gpu& gpu,
                       std::vector<std::string>& warnings) {
   if (auto name = session.name(handle)) {
@@ -137,6 +141,9 @@ void read_description(const Session& session, nvml::abi::Device handle, Gpu& gpu
   }
   gpu.architecture = architecture_name(
       session.architecture(handle).value_or(std::uint32_t{nvml::abi::kArchUnknown}));
+  if (auto fabric = session.fabric(handle)) {
+    gpu.fabric = Fabric{std::move(fabric->cluster_uuid), fabric->clique};
+  }
 }
 
 Result<Gpu> read_identified(const Session& session, nvml::abi::Device handle, GpuAnswer& answer) {

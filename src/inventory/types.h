@@ -20,6 +20,17 @@ struct Unhealthy {
   bool operator==(const Unhealthy&) const = default;
 };
 
+// The engines that a MIG device has a share of. Source: nvmlDeviceGetAttributes_v2.
+struct MigEngines {
+  unsigned copy = 0;
+  unsigned decoder = 0;
+  unsigned encoder = 0;
+  unsigned jpeg = 0;
+  unsigned ofa = 0;
+
+  bool operator==(const MigEngines&) const = default;
+};
+
 // A MIG device: one compute instance in a GPU instance. Source: NVML MIG queries.
 struct MigDevice {
   std::string uuid;    // "MIG-…"
@@ -30,11 +41,22 @@ struct MigDevice {
   std::uint64_t memory_mib = 0;
   unsigned gpu_slices = 0;
   unsigned compute_slices = 0;
+  unsigned multiprocessors = 0;
+  MigEngines engines;
   std::optional<unsigned> gpu_instance_minor;  // /dev/nvidia-caps/nvidia-cap<n>
   std::optional<unsigned> compute_instance_minor;
   std::optional<Unhealthy> unhealthy;  // its own or its GPU's; the GPU's need not be asked as well
 
   bool operator==(const MigDevice&) const = default;
+};
+
+// The NVLink fabric that a GPU has joined: GPUs with the same cluster and clique reach each other's
+// memory, also across nodes. Source: nvmlDeviceGetGpuFabricInfo.
+struct Fabric {
+  std::string cluster_uuid;  // "b2a3c7e1-…", 8-4-4-4-12 hexadecimal digits in lower case
+  std::uint32_t clique = 0;
+
+  bool operator==(const Fabric&) const = default;
 };
 
 // A physical GPU as the driver sees it.
@@ -53,6 +75,7 @@ struct Gpu {
   bool mig_capable = false;
   bool mig_enabled = false;
   std::vector<MigDevice> mig_devices;
+  std::optional<Fabric> fabric;  // once joined: registration completed without error
   std::optional<Unhealthy>
       unhealthy;  // of the GPU as a whole; trouble of one MIG device is not here
 

@@ -240,6 +240,27 @@ Result<unsigned> Session::gpu_instance_profile(abi::Device gpu, unsigned gpu_ins
                                    std::to_string(info.profile_id));
 }
 
+Result<Session::Fabric> Session::fabric(abi::Device gpu) const {
+  abi::GpuFabricInfo info{};
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetGpuFabricInfo, gpu, &info); !got) {
+    return fail(std::move(got.error()));
+  }
+  auto is_zero = [](std::uint8_t byte) { return byte == 0; };
+  if (info.state != abi::kFabricCompleted || info.status != abi::kSuccess ||
+      std::all_of(std::begin(info.cluster_uuid), std::end(info.cluster_uuid), is_zero)) {
+    return fail(Kind::kNotFound, "the GPU has not joined a fabric");
+  }
+  Fabric fabric;
+  for (std::size_t i = 0; i < std::size(info.cluster_uuid); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) fabric.cluster_uuid += '-';
+    char digits[3];
+    std::snprintf(digits, sizeof digits, "%02x", info.cluster_uuid[i]);
+    fabric.cluster_uuid += digits;
+  }
+  fabric.clique = info.clique_id;
+  return fabric;
+}
+
 Result<std::uint32_t> Session::topology(abi::Device one, abi::Device two) const {
   std::uint32_t level = 0;
   if (Status got = KERF_NVML_CALL(nvmlDeviceGetTopologyCommonAncestor, one, two, &level); !got) {

@@ -72,6 +72,13 @@ class Session {
   // The profile of a GPU instance as NVML enumerates profiles (abi::GpuInstanceProfile).
   Result<unsigned> gpu_instance_profile(abi::Device gpu, unsigned gpu_instance) const;
 
+  // The fabric that a GPU has joined. kUnsupported: none to join; kNotFound: not joined (yet).
+  struct Fabric {
+    std::string cluster_uuid;  // 8-4-4-4-12 hexadecimal digits in lower case
+    std::uint32_t clique = 0;
+  };
+  Result<Fabric> fabric(abi::Device gpu) const;
+
   Result<std::uint32_t> topology(abi::Device one, abi::Device two) const;  // abi::TopologyLevel
   Result<bool> nvlink_active(abi::Device gpu, unsigned link) const;
   Result<Pci> nvlink_remote(abi::Device gpu, unsigned link) const;
