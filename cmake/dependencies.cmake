@@ -60,6 +60,16 @@ if(KERF_SANITIZE MATCHES "thread")
 endif()
 target_link_libraries(kerf_asio INTERFACE Threads::Threads)
 
+# TLS towards the API server. Initialised by its first use.
+add_library(kerf_tls INTERFACE)
+if(KERF_STATIC)
+  find_library(KERF_ARCHIVE_ssl NAMES libssl.a REQUIRED)
+  find_library(KERF_ARCHIVE_crypto NAMES libcrypto.a REQUIRED)
+  target_link_libraries(kerf_tls INTERFACE ${KERF_ARCHIVE_ssl} ${KERF_ARCHIVE_crypto} dl)
+else()
+  target_link_libraries(kerf_tls INTERFACE ssl crypto)
+endif()
+
 if(NOT KERF_FUZZ)
   find_package(GTest REQUIRED)
 endif()
