@@ -19,6 +19,8 @@ struct PciGpu {
   std::uint32_t class_code = 0;  // 0x030200: base class, sub-class, interface
   std::string driver;            // "nvidia", "vfio-pci"; empty when nothing is bound
   std::optional<int> numa_node;
+
+  bool operator==(const PciGpu&) const = default;
 };
 
 // Ordered by bus id. A device whose files cannot be read is left out. A missing PCI tree (no PCI
