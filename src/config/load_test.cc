@@ -160,6 +160,10 @@ TEST(Load, ChecksTheSettingsOfTheProcess) {
     EXPECT_FALSE(load({{"listen", {bad}}}, {}, no_file).has_value()) << bad;
   }
   EXPECT_FALSE(load({{"components", {"devices,coffee"}}}, {}, no_file).has_value());
+  EXPECT_FALSE(load({{"kube-api-qps", {"-1"}}}, {}, no_file).has_value());
+  EXPECT_FALSE(load({{"kube-api-burst", {"2.5"}}}, {}, no_file).has_value());
+  EXPECT_EQ(load({{"kube-api-qps", {"2.5"}}}, {}, no_file)->process.kube_api_qps, 2.5);
+  EXPECT_EQ(load({}, {{"KUBE_API_BURST", "7"}}, no_file)->process.kube_api_burst, 7U);
   EXPECT_FALSE(load({{"log-level", {"loud"}}}, {}, no_file).has_value());
   EXPECT_FALSE(load({{"root", {"here"}}}, {}, no_file).has_value());
   EXPECT_FALSE(load({{"no-such-flag", {"x"}}}, {}, no_file).has_value());

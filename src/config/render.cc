@@ -187,6 +187,11 @@ void write_process(Writer& out, const Effective& e) {
   flag("log-level", p.log_level);
   flag("log-format", p.log_format);
   flag("node-name", p.node_name);
+  flag("kubeconfig", p.kubeconfig);
+  flag("kube-api-qps", format_number(p.kube_api_qps));
+  flag("kube-api-burst", std::to_string(p.kube_api_burst));
+  flag("namespace", p.name_space);
+  flag("pod-name", p.pod_name);
 }
 
 // The words of an enum stand in the flag table, in the order of the enumerators.

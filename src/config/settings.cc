@@ -1,6 +1,7 @@
 #include "config/settings.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/strings.h"
 #include "config/duration.h"
@@ -81,6 +82,15 @@ std::optional<Problem> check_imex(const FlagSpec& spec, const Value& value) {
                  "write [] or [0]"};
 }
 
+// A decimal number from 0 to a million.
+std::optional<double> number_of(std::string_view text) {
+  double number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  bool whole = error == std::errc() && end == text.data() + text.size();
+  if (!whole || !(number >= 0 && number <= 1e6)) return {};
+  return number;
+}
+
 std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
   if (spec.name == "listen") {
     const std::string& address = std::get<std::string>(value);
@@ -92,6 +102,12 @@ std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
     if (port && *port <= 65535) return {};
     return Problem{fmt::format("invalid --listen option: {}", printable(address)),
                    "write host:port, :port or none; the port is 0 to 65535"};
+  }
+  if (spec.name == "kube-api-qps" || spec.name == "kube-api-burst") {
+    const std::string& text = std::get<std::string>(value);
+    if (number_of(text) && (spec.name == "kube-api-qps" || parse_u64(text))) return {};
+    return Problem{fmt::format("invalid --{} option: {}", spec.name, printable(text)),
+                   "write a number from 0 to 1000000"};
   }
   if (spec.name == "sleep-interval") {
     Result<std::int64_t> duration = parse_duration(std::get<std::string>(value));
@@ -111,6 +127,14 @@ template <typename Enum>
 Enum enum_of(const FlagSpec& spec, const std::string& word) {
   auto at = std::find(spec.allowed.begin(), spec.allowed.end(), word);
   return static_cast<Enum>(at - spec.allowed.begin());
+}
+
+bool store_api_limit(std::string_view flag, const Value& value, ProcessOptions& process) {
+  if (flag != "kube-api-qps" && flag != "kube-api-burst") return false;
+  double number = number_of(std::get<std::string>(value)).value_or(0);
+  if (flag == "kube-api-qps") process.kube_api_qps = number;
+  if (flag == "kube-api-burst") process.kube_api_burst = static_cast<unsigned>(number);
+  return true;
 }
 
 // The flags of the labels component.
@@ -167,6 +191,9 @@ constexpr Plain<std::string> kStrings[] = {
     {"log-level", nullptr, &ProcessOptions::log_level},
     {"log-format", nullptr, &ProcessOptions::log_format},
     {"node-name", nullptr, &ProcessOptions::node_name},
+    {"kubeconfig", nullptr, &ProcessOptions::kubeconfig},
+    {"namespace", nullptr, &ProcessOptions::name_space},
+    {"pod-name", nullptr, &ProcessOptions::pod_name},
 };
 
 constexpr Plain<Words> kLists[] = {
@@ -221,6 +248,7 @@ std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective
   bool stored = store_plain(kBools, spec.name, value, effective) ||
                 store_plain(kStrings, spec.name, value, effective) ||
                 store_plain(kLists, spec.name, value, effective) ||
+                store_api_limit(spec.name, value, effective.process) ||
                 store_label_option(spec.name, value, effective.config.labels);
   if (!stored) store_word(spec, value, effective.config);
   return {};
@@ -228,7 +256,7 @@ std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective
 
 bool allows_empty(const FlagSpec& spec) {
   return spec.allowed.empty() && spec.name != "listen" && spec.name != "root" &&
-         spec.name != "sleep-interval";
+         spec.name != "sleep-interval" && !spec.name.starts_with("kube-api-");
 }
 
 }  // namespace kerf::config

@@ -134,6 +134,11 @@ struct ProcessOptions {
   std::string log_level = "info";     // debug info warn error
   std::string log_format = "logfmt";  // logfmt json
   std::string node_name;
+  std::string kubeconfig;   // "": the pod's service account
+  std::string name_space;   // of objects made; "": that of the pod
+  std::string pod_name;     // "": unknown
+  double kube_api_qps = 5;  // requests per second; 0: no limit
+  unsigned kube_api_burst = 10;
   bool operator==(const ProcessOptions&) const = default;
 };
 
