@@ -1,0 +1,61 @@
+// Command lines of NVIDIA's hook program.
+#include "cdi/hooks.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace kerf::cdi {
+namespace {
+
+bool enabled(const config::Config& config, std::string_view name) {
+  return std::ranges::none_of(config.cdi_disable_hooks, [&](const std::string& disabled) {
+    return disabled == name || disabled == "all";
+  });
+}
+
+Hook hook(const config::Config& config, const std::string& name, std::vector<std::string> more) {
+  const std::string& path = config.cdi_hook_path;
+  const std::string program = path.substr(path.rfind('/') + 1);
+  Hook hook;
+  hook.path = path;
+  hook.args = {program};
+  // The older program has hooks among its other commands; the newer one has nothing else.
+  if (program == "nvidia-ctk") hook.args.emplace_back("hook");
+  hook.args.push_back(name);
+  for (std::string& arg : more) hook.args.push_back(std::move(arg));
+  hook.env = {"NVIDIA_CTK_DEBUG=false"};
+  return hook;
+}
+
+}  // namespace
+
+std::vector<Hook> link_hook(const config::Config& config, const std::vector<DriverLink>& links) {
+  if (links.empty() || !enabled(config, "create-symlinks")) return {};
+  std::vector<std::string> args;
+  for (const DriverLink& link : links) {
+    args.emplace_back("--link");
+    args.push_back(link.target + "::" + link.path);
+  }
+  return {hook(config, "create-symlinks", std::move(args))};
+}
+
+std::vector<Hook> common_hooks(const config::Config& config, const DriverTree& tree) {
+  std::vector<Hook> hooks = link_hook(config, tree.links);
+  auto add = [&](const char* name, std::vector<std::string> args) {
+    if (enabled(config, name)) hooks.push_back(hook(config, name, std::move(args)));
+  };
+  if (!tree.version.empty()) {
+    add("enable-cuda-compat", {"--host-driver-version=" + tree.version});
+  }
+  std::vector<std::string> folders = {"--ldconfig-path", tree.ldconfig};
+  for (const std::string& dir : tree.library_dirs) {
+    folders.emplace_back("--folder");
+    folders.push_back(dir);
+  }
+  if (!tree.library_dirs.empty()) add("update-ldcache", std::move(folders));
+  add("disable-device-node-modification", {});
+  return hooks;
+}
+
+}  // namespace kerf::cdi
