@@ -1,6 +1,8 @@
 #include "agent/agent.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <malloc.h>
 #include <memory>
 #include <signal.h>
@@ -8,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <utility>
 
+#include "agent/cdi_specs.h"
 #include "agent/component.h"
 #include "agent/config_source.h"
 #include "agent/counters.h"
@@ -87,11 +90,12 @@ class Agent {
   ConfigSource source_;
   Node node_;
   Roots roots_;
-  allocate::HostFacts host_facts_;
+  std::shared_ptr<FactsCell> host_facts_ = std::make_shared<FactsCell>();
   std::unique_ptr<asio::posix::stream_descriptor> signals_;
   signalfd_siginfo signal_{};
   std::unique_ptr<health::Watcher> watcher_;
   std::unique_ptr<kubelet::Service> service_;
+  std::unique_ptr<CdiSpecs> cdi_specs_;
   std::unique_ptr<Surroundings> surroundings_;
   std::vector<std::unique_ptr<Component>> components_;
   std::unique_ptr<http::Server> server_;
@@ -118,7 +122,11 @@ int Agent::run() {
       return s;
     }
     if (auto s = steps.run(
-            "serving the kubelet", [&] { return start_service(); }, [&] { service_->stop(); });
+            "serving the kubelet", [&] { return start_service(); },
+            [&] {
+              service_->stop();
+              cdi_specs_->stop();
+            });
         !s) {
       return s;
     }
@@ -207,6 +215,12 @@ Status Agent::start_watcher() {
 Status Agent::start_service() {
   kubelet::Service::Options options;
   options.kubelet_socket = node_.effective().process.kubelet_socket;
+  cdi_specs_ = std::make_unique<CdiSpecs>(loop_, roots_, [this](allocate::CdiFacts found) {
+    allocate::HostFacts facts = *host_facts_->get();
+    facts.cdi = std::move(found);
+    host_facts_->set(std::move(facts));
+    publish();
+  });
   service_ = std::make_unique<kubelet::Service>(
       loop_, std::move(options),
       [this](const plan::PlanPtr& plan, std::size_t resource) { return answers(plan, resource); },
@@ -319,12 +333,15 @@ void Agent::refuse(const Error& error) {
 
 void Agent::apply() {
   if (!node_.plan() || !service_) return;
+  allocate::HostFacts known = *host_facts_->get();
   if (auto facts = host_facts(roots_, node_.effective().config)) {
-    host_facts_ = std::move(*facts);
+    known = std::move(*facts);
   } else {
     log::error("agent", "what was found before is given out further", facts.error());
     node_.note(metrics::EventLevel::kError, facts.error().text());
   }
+  if (has_component("devices")) known.cdi = cdi_specs_->apply(node_.plan(), known.imex_channels);
+  host_facts_->set(std::move(known));
   if (has_component("devices")) service_->apply(node_.plan());
   for (auto& component : components_) component->observe({node_.plan(), node_.effective()});
   publish();
@@ -337,7 +354,7 @@ void Agent::publish() {
 kubelet::Answers Agent::answers(const plan::PlanPtr& plan, std::size_t resource) const {
   auto index = std::make_shared<const allocate::Index>(plan, resource);
   return {[index, facts = host_facts_](std::span<const std::string_view> ids) {
-            return allocate::allocate(*index, ids, facts);
+            return allocate::allocate(*index, ids, *facts->get());
           },
           [index](std::span<const std::string_view> available,
                   std::span<const std::string_view> must_include, std::int32_t size) {
@@ -372,6 +389,7 @@ kubelet::Observer Agent::observer() {
 metrics::NodeStatus Agent::status() const {
   metrics::NodeStatus out = node_.status();
   if (has_component("devices")) add_kubelet(service_->status(), out);
+  if (cdi_specs_) std::ranges::copy(cdi_specs_->problems(), std::back_inserter(out.problems));
   for (const auto& component : components_) {
     for (metrics::Problem& problem : component->problems()) {
       out.problems.push_back(std::move(problem));

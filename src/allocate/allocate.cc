@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "allocate/cdi.h"
 #include "edits/edits.h"
 #include "edits/nvidia.h"
 
@@ -45,6 +46,19 @@ Result<std::vector<std::uint32_t>> distinct_devices(const Index& index,
     std::sort(chosen.begin(), chosen.end());
   }
   return chosen;
+}
+
+// The names of CDI devices, where a strategy asks for them.
+Status add_cdi(edits::Edits& into, const Index& index, std::span<const std::string_view> ids,
+               const std::vector<std::string_view>& names, const HostFacts& host) {
+  const config::Config& config = index.plan().config;
+  auto devices = cdi_devices(config, names, host);
+  if (!devices) return fail(std::move(devices.error()));
+  merge(into,
+        cdi_edits(config,
+                  cdi_annotation_key(config.cdi_annotation_prefix, index.resource().name, ids),
+                  *devices));
+  return {};
 }
 
 bool uses(const config::Config& config, DeviceListStrategy strategy) {
@@ -139,6 +153,12 @@ Result<edits::Edits> allocate(const Index& index, std::span<const std::string_vi
   }
 
   edits::Edits edits;
+  if (uses(config, DeviceListStrategy::kCdiAnnotations) ||
+      uses(config, DeviceListStrategy::kCdiCri)) {
+    if (Status status = add_cdi(edits, index, ids, names, host); !status) {
+      return fail(std::move(status.error()));
+    }
+  }
   add_features(edits, config);
   if (uses(config, DeviceListStrategy::kEnvvar)) {
     merge(edits, edits::visible_devices(joined(names, [](std::string_view name) { return name; })));
@@ -148,7 +168,10 @@ Result<edits::Edits> allocate(const Index& index, std::span<const std::string_vi
     }
   }
   if (uses(config, DeviceListStrategy::kVolumeMounts)) add_mounts(edits, names, host);
-  if (config.pass_device_specs) {
+  // Under CDI alone the runtime gets everything by name.
+  const bool listed =
+      uses(config, DeviceListStrategy::kEnvvar) || uses(config, DeviceListStrategy::kVolumeMounts);
+  if (config.pass_device_specs && listed) {
     if (Status status = add_nodes(edits, index, *devices, host); !status) {
       return fail(std::move(status.error()));
     }

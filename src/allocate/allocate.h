@@ -6,24 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "allocate/host_facts.h"
 #include "allocate/index.h"
 #include "base/result.h"
 #include "edits/types.h"
 
 namespace kerf::allocate {
-
-// What the caller found on the machine at start. Only read for the device list strategies and
-// flags that need it.
-struct HostFacts {
-  // Control nodes that exist in /dev, in the order in which containers get them.
-  bool nvidiactl = false;
-  bool uvm = false;
-  bool uvm_tools = false;
-  bool modeset = false;
-  std::vector<int> imex_channels;  // those of imex.channelIDs that exist, in that order
-
-  bool operator==(const HostFacts&) const = default;
-};
 
 // The edits for one container. `ids` as the kubelet sent them: replicas of one device count once,
 // order is kept with deviceIDStrategy uuid and by index otherwise. Device nodes come once each.
@@ -37,6 +25,9 @@ struct HostFacts {
 //   kInvalid   invalid allocation request for "<resource>": invalid request: unknown device: <id>
 //   kInvalid   … invalid request: maximum request size for shared resources is 1; found <n>
 //   kNotFound  … missing MIG GPU instance capability … (passDeviceSpecs only)
+//   kNotFound  failed to get allocate response: failed to get allocate response for CDI: …, when a
+//              CDI strategy is on and a device is in no specification on disk: a name that the
+//              runtime cannot resolve is worse than a refusal
 Result<edits::Edits> allocate(const Index& index, std::span<const std::string_view> ids,
                               const HostFacts& host);
 

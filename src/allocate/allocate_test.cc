@@ -1,6 +1,7 @@
 // Tests of the answers to Allocate: the contract's worked responses and what surrounds them.
 #include "allocate/allocate.h"
 
+#include "allocate/cdi.h"
 #include "edits/edits.h"
 #include "plan/sample_nodes.h"
 
@@ -12,8 +13,10 @@ using config::DeviceListStrategy;
 using edits::DeviceNode;
 using edits::Mount;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
+using testing::StartsWith;
 namespace sample = plan::sample;
 
 using Ids = std::vector<std::string_view>;
@@ -143,6 +146,164 @@ TEST(Allocate, NoIdsGiveNoGpuEvenIfTheImageAsksForAll) {
     host.nvidiactl = true;
     EXPECT_EQ(allocate(index_of(config), {}, host).value(),
               edits::env("NVIDIA_VISIBLE_DEVICES", ""));
+  }
+}
+
+// --- by CDI name ----------------------------------------------------------------------------
+
+const char kGpuA[] = "k8s.device-plugin.nvidia.com/gpu=GPU-a";
+const char kGpuB[] = "k8s.device-plugin.nvidia.com/gpu=GPU-b";
+const char kChannel[] = "k8s.device-plugin.nvidia.com/imex-channel=0";
+const char kGdrcopy[] = "k8s.device-plugin.nvidia.com/gdrcopy=all";
+const char kGds[] = "k8s.device-plugin.nvidia.com/gds=all";
+const char kMofed[] = "k8s.device-plugin.nvidia.com/mofed=all";
+
+// Every specification is written; IMEX channel 0 is there.
+HostFacts specified() {
+  HostFacts host;
+  host.imex_channels = {0};
+  host.cdi.devices = {kGpuA, kGpuB, kChannel, kGdrcopy, kGds, kMofed};
+  return host;
+}
+
+std::string only_key(const edits::Edits& edits) { return edits.annotations.begin()->first; }
+
+TEST(Cdi, AnnotationsNameDevicesAndNothingElseIsGiven) {
+  config::Config config = sample::shared(4);
+  config.device_list_strategies = {DeviceListStrategy::kCdiAnnotations};
+  config.pass_device_specs = true;  // ignored
+  const auto edits = allocate(index_of(config), kWorkedRequest, specified()).value();
+  ASSERT_EQ(edits.annotations.size(), 1u);
+  EXPECT_THAT(only_key(edits), StartsWith("cdi.k8s.io/nvidia-device-plugin_"));
+  EXPECT_EQ(edits.annotations.begin()->second, std::string(kGpuA) + "," + kGpuB + "," + kChannel);
+  EXPECT_THAT(edits.envs, IsEmpty());
+  EXPECT_THAT(edits.mounts, IsEmpty());
+  EXPECT_THAT(edits.devices, IsEmpty());
+  EXPECT_THAT(edits.cdi_devices, IsEmpty());
+}
+
+TEST(Cdi, TheKubeletsFieldNamesDevicesAndFeaturesInTheContractsOrder) {
+  config::Config config = sample::shared(4);
+  config.device_list_strategies = {DeviceListStrategy::kCdiCri};
+  config.gds_enabled = true;
+  auto edits = allocate(index_of(config), kWorkedRequest, specified()).value();
+  EXPECT_THAT(edits.cdi_devices, ElementsAre(kGpuA, kGpuB, kChannel, kGds));
+  EXPECT_THAT(edits.envs, ElementsAre(Pair("NVIDIA_GDS", "enabled")));
+  EXPECT_THAT(edits.annotations, IsEmpty());
+  config.gdrcopy_enabled = config.mofed_enabled = true;
+  edits = allocate(index_of(config), kWorkedRequest, specified()).value();
+  EXPECT_THAT(edits.cdi_devices, ElementsAre(kGpuA, kGpuB, kChannel, kGdrcopy, kGds, kMofed));
+}
+
+TEST(Cdi, GoesTogetherWithEveryOtherStrategy) {
+  config::Config config = sample::shared(4);
+  config.device_list_strategies = {DeviceListStrategy::kEnvvar, DeviceListStrategy::kCdiCri};
+  auto edits = allocate(index_of(config), kWorkedRequest, specified()).value();
+  EXPECT_THAT(edits.envs, ElementsAre(Pair("NVIDIA_IMEX_CHANNELS", "0"),
+                                      Pair("NVIDIA_VISIBLE_DEVICES", "GPU-a,GPU-b")));
+  EXPECT_THAT(edits.cdi_devices, ElementsAre(kGpuA, kGpuB, kChannel));
+
+  config.device_list_strategies = {DeviceListStrategy::kCdiAnnotations,
+                                   DeviceListStrategy::kVolumeMounts, DeviceListStrategy::kCdiCri,
+                                   DeviceListStrategy::kEnvvar};
+  config.pass_device_specs = true;
+  edits = allocate(index_of(config), kWorkedRequest, specified()).value();
+  EXPECT_EQ(edits.envs.at("NVIDIA_VISIBLE_DEVICES"), kFolder);
+  EXPECT_EQ(edits.mounts.size(), 3u);
+  EXPECT_EQ(edits.devices.size(), 3u);
+  EXPECT_EQ(edits.annotations.size(), 1u);
+  EXPECT_EQ(edits.cdi_devices.size(), 3u);
+}
+
+TEST(Cdi, NamesIndicesInNumericOrder) {
+  config::Config config;
+  config.device_list_strategies = {DeviceListStrategy::kCdiCri};
+  config.device_id_strategy = DeviceIdStrategy::kIndex;
+  HostFacts host;
+  host.cdi.devices = {"k8s.device-plugin.nvidia.com/gpu=2", "k8s.device-plugin.nvidia.com/gpu=10"};
+  const Index index = index_of(config, sample::gpus(12));
+  const std::string ten = sample::uuid(10), two = sample::uuid(2);
+  EXPECT_THAT(
+      allocate(index, Ids{ten, two, ten}, host)->cdi_devices,
+      ElementsAre("k8s.device-plugin.nvidia.com/gpu=2", "k8s.device-plugin.nvidia.com/gpu=10"));
+}
+
+TEST(Cdi, TheKeyIsTheSameForOneRequestAndDiffersBetweenContainersAndResources) {
+  const std::string key = cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"a", "b"});
+  EXPECT_EQ(cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"b", "a"}), key);
+  EXPECT_NE(cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"a"}), key);
+  EXPECT_NE(cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"ab"}), key);
+  EXPECT_NE(cdi_annotation_key("cdi.k8s.io/", "nvidia.com/mig-1g.5gb", Ids{"a", "b"}), key);
+  EXPECT_NE(cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"a::0"}),
+            cdi_annotation_key("cdi.k8s.io/", "nvidia.com/gpu", Ids{"a::1"}));
+  EXPECT_THAT(cdi_annotation_key("custom.cdi.k8s.io/", "r", Ids{"a"}),
+              testing::MatchesRegex("custom\\.cdi\\.k8s\\.io/nvidia-device-plugin_"
+                                    "[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-"
+                                    "[0-9a-f]{12}"));
+  EXPECT_LE(key.size() - std::string("cdi.k8s.io/").size(), 63u);
+}
+
+struct NamesRow {
+  Ids gpus;
+  bool gds, mofed;
+  std::vector<std::string> names;
+};
+
+TEST(Cdi, ListsWhatIsSwitchedOnAfterTheDevices) {
+  HostFacts host = specified();
+  host.imex_channels.clear();
+  for (const NamesRow& row :
+       {NamesRow{{"GPU-a", "GPU-b"}, false, false, {kGpuA, kGpuB}},
+        NamesRow{{}, true, false, {kGds}}, NamesRow{{"GPU-a"}, true, true, {kGpuA, kGds, kMofed}},
+        NamesRow{{}, false, false, {}}}) {
+    config::Config config;
+    config.device_list_strategies = {DeviceListStrategy::kCdiAnnotations};
+    config.gds_enabled = row.gds;
+    config.mofed_enabled = row.mofed;
+    EXPECT_EQ(cdi_devices(config, row.gpus, host).value(), row.names);
+  }
+  config::Config config;
+  config.device_list_strategies = {DeviceListStrategy::kCdiAnnotations,
+                                   DeviceListStrategy::kCdiCri};
+  EXPECT_EQ(cdi_edits(config, "key", {}), edits::Edits{});
+}
+
+TEST(Cdi, FeaturesThatTheMachineLacksAreNotNamedButStillAnnounced) {
+  config::Config config;
+  config.device_list_strategies = {DeviceListStrategy::kCdiCri};
+  config.gds_enabled = true;
+  HostFacts host;
+  host.cdi.devices = {kGpuA};
+  const auto edits = allocate(index_of(config), Ids{"GPU-a"}, host).value();
+  EXPECT_THAT(edits.cdi_devices, ElementsAre(kGpuA));
+  EXPECT_THAT(edits.envs, ElementsAre(Pair("NVIDIA_GDS", "enabled")));
+}
+
+TEST(Cdi, WithoutASpecificationTheRequestIsRefusedWithTheReason) {
+  config::Config config;
+  config.gds_enabled = true;
+  for (auto strategies :
+       {std::vector{DeviceListStrategy::kCdiCri}, std::vector{DeviceListStrategy::kCdiAnnotations},
+        std::vector{DeviceListStrategy::kEnvvar, DeviceListStrategy::kCdiCri}}) {
+    config.device_list_strategies = strategies;
+    HostFacts host;
+    auto answer = allocate(index_of(config), Ids{"GPU-a"}, host);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().text(),
+              "failed to get allocate response: failed to get allocate response for CDI: no CDI "
+              "specification offers " +
+                  std::string(kGpuA));
+    host.cdi.trouble["gpu"] = "cannot write: permission denied";
+    EXPECT_THAT(allocate(index_of(config), Ids{"GPU-a"}, host).error().text(),
+                HasSubstr("offers " + std::string(kGpuA) + ": cannot write: permission denied"));
+    host = specified();
+    host.cdi.devices.erase(kChannel);
+    EXPECT_FALSE(allocate(index_of(config), Ids{"GPU-a"}, host)) << "a channel is missing";
+    host.imex_channels.clear();
+    EXPECT_TRUE(allocate(index_of(config), Ids{"GPU-a"}, host));
+    host.cdi.devices.erase(kGds);
+    host.cdi.trouble["gds"] = "disk full";
+    EXPECT_FALSE(allocate(index_of(config), Ids{"GPU-a"}, host)) << "gds could not be written";
   }
 }
 

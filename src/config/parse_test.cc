@@ -201,14 +201,25 @@ TEST(Flags, WordsOutsideTheirListAreRefusedInTheContractsWords) {
 }
 
 TEST(Flags, WhatThisReleaseCannotDoIsRefusedAndNotIgnored) {
-  for (const char* text : {"flags: {plugin: {deviceListStrategy: cdi-cri}}",
-                           "flags: {plugin: {deviceListStrategy: [envvar, cdi-annotations]}}",
-                           "flags: {deviceDiscoveryStrategy: tegra}",
+  for (const char* text : {"flags: {deviceDiscoveryStrategy: tegra}",
                            "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}"}) {
     std::string says = refused(text);
     EXPECT_NE(says.find("not supported by this release"), std::string::npos) << says;
     EXPECT_NE(says.find("config.yaml:1:"), std::string::npos) << says;
     EXPECT_NE(says.find("hint: "), std::string::npos) << says;
+  }
+}
+
+TEST(Flags, CdiPathsAndPrefixesThatCannotWorkAreRefused) {
+  const Row rows[] = {
+      {"cdiAnnotationPrefix: cdi.k8s.io/toolong", "invalid --cdi-annotation-prefix option: cdi."},
+      {"cdiAnnotationPrefix: cdi.k8s.io/-", "invalid --cdi-annotation-prefix option: cdi."},
+      {"cdiAnnotationPrefix: \"a b/\"", "invalid --cdi-annotation-prefix option: a b/"},
+      {"nvidiaCTKPath: bin/nvidia-ctk", "invalid --nvidia-cdi-hook-path option: bin/nvidia-ctk"},
+  };
+  for (const Row& row : rows) {
+    EXPECT_NE(refused("flags: {plugin: {" + row.text + "}}").find(row.says), std::string::npos)
+        << row.says;
   }
 }
 

@@ -99,7 +99,7 @@ Config any_config() {
   c.dev_root = any_text();
   if (c.dev_root.empty()) c.dev_root = c.driver_root;
   c.mps_root = any_text();
-  c.cdi_annotation_prefix = any_text();
+  c.cdi_annotation_prefix = *rc::gen::element<std::string>("", "cdi.k8s.io/", "x.y/a-b");
   for (int n = *rc::gen::inRange(0, 3); n > 0; --n) {
     c.gpu_rules.push_back({any_text(), *resource_names()});
     c.mig_rules.push_back({any_text(), *resource_names()});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cctype>
 
 #include "base/strings.h"
 #include "config/duration.h"
@@ -52,14 +53,7 @@ std::optional<Problem> check_supported(const FlagSpec& spec, const Value& value)
     const Words& words = std::get<Words>(value);
     if (words.empty()) {
       return Problem{"invalid --device-list-strategy option: no strategy given",
-                     "write envvar or volume-mounts"};
-    }
-    for (const std::string& word : words) {
-      if (word.starts_with("cdi-")) {
-        return Problem{
-            fmt::format("device list strategy {} is not supported by this release", word),
-            "use envvar or volume-mounts"};
-      }
+                     "write envvar, volume-mounts, cdi-annotations or cdi-cri"};
     }
   }
   if (spec.name == "device-discovery-strategy" && std::get<std::string>(value) == "tegra") {
@@ -80,6 +74,28 @@ std::optional<Problem> check_imex(const FlagSpec& spec, const Value& value) {
                              "or [0]; found [{}]",
                              fmt::join(ids, " ")),
                  "write [] or [0]"};
+}
+
+// A CDI annotation's name, the part after the '/', has at most 63 characters; 57 of them are ours.
+std::optional<Problem> check_cdi(const FlagSpec& spec, const Value& value) {
+  if (spec.name == "cdi-annotation-prefix") {
+    const std::string& prefix = std::get<std::string>(value);
+    const std::string name = prefix.substr(prefix.rfind('/') + 1);
+    const bool begins = name.empty() || std::isalnum(static_cast<unsigned char>(name[0])) != 0;
+    const bool clean = std::ranges::all_of(prefix, [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '/';
+    });
+    if (begins && clean && name.size() <= 6) return {};
+    return Problem{
+        fmt::format("invalid --cdi-annotation-prefix option: {}", printable(prefix)),
+        "write a DNS name and a slash, as cdi.k8s.io/; at most 6 characters may follow the slash"};
+  }
+  if (spec.name == "nvidia-cdi-hook-path" && !std::get<std::string>(value).starts_with('/')) {
+    return Problem{fmt::format("invalid --nvidia-cdi-hook-path option: {}",
+                               printable(std::get<std::string>(value))),
+                   "write the hook program's absolute path on the host"};
+  }
+  return {};
 }
 
 // A decimal number from 0 to a million.
@@ -241,8 +257,8 @@ void store_word(const FlagSpec& spec, const Value& value, Config& config) {
 
 std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective& effective) {
   using Check = std::optional<Problem> (*)(const FlagSpec&, const Value&);
-  for (Check check :
-       {Check(check_words), Check(check_supported), Check(check_imex), Check(check_shape)}) {
+  for (Check check : {Check(check_words), Check(check_supported), Check(check_imex),
+                      Check(check_cdi), Check(check_shape)}) {
     if (std::optional<Problem> problem = check(spec, value)) return problem;
   }
   bool stored = store_plain(kBools, spec.name, value, effective) ||

@@ -46,7 +46,7 @@ inline constexpr std::size_t kMaxListBytes = 4 * 1024 * 1024;
 // Errors, all of them about the configuration, with the field in `subject`:
 //   kConflict     two sources of devices would share one resource name through `rename`
 //   kInvalid      so many replicas that their list exceeds kMaxListBytes
-//   kUnsupported  MPS sharing; CDI as the only device list strategy
+//   kUnsupported  MPS sharing
 Result<Plan> make_plan(inventory::SnapshotPtr snapshot, const config::Config& config,
                        std::uint64_t generation);
 

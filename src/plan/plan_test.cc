@@ -317,15 +317,6 @@ TEST(Plan, RefusesWhatItCannotServeAndNamesTheField) {
   config::Config config = sample::shared(2);
   config.sharing_strategy = config::SharingStrategy::kMps;
   EXPECT_EQ(make_plan(sample::gpus(1), config, 1).error().subject, "sharing.mps");
-
-  config = {};
-  config.device_list_strategies = {config::DeviceListStrategy::kCdiCri};
-  EXPECT_EQ(make_plan(sample::gpus(1), config, 1).error().subject,
-            "flags.plugin.deviceListStrategy");
-
-  config.device_list_strategies.push_back(config::DeviceListStrategy::kEnvvar);
-  EXPECT_THAT(sample::plan(sample::gpus(1), config)->warnings,
-              ElementsAre(HasSubstr("no CDI specifications")));
 }
 
 }  // namespace
