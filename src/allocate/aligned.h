@@ -25,8 +25,10 @@ struct Scores {
 //
 // Beyond kExactGpus one set is grown instead from the required GPUs (or from the best pair), each
 // time by the GPU with the greatest sum of scores to those chosen.
+//
+// `looked_at`, if given, is told how many sets the search looked at.
 std::vector<std::uint32_t> choose_aligned(const Scores& scores,
                                           const std::vector<std::uint32_t>& required,
-                                          std::size_t size);
+                                          std::size_t size, std::size_t* looked_at = nullptr);
 
 }  // namespace kerf::allocate

@@ -1,17 +1,11 @@
-// Tests of the choice of whole GPUs by their links: the contract's vectors on three machines, and
-// the search against an enumeration of every partition.
+// Tests of the choice of whole GPUs by their links: the contract's vectors on three machines.
 #include "allocate/aligned.h"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
-#include <optional>
-#include <rapidcheck.h>
 
 #include "allocate/preferred.h"
 #include "plan/sample_nodes.h"
-
-#include <rapidcheck/gtest.h>
 
 namespace kerf::allocate {
 namespace {
@@ -205,11 +199,11 @@ TEST(AlignedGpus, WithoutKnownLinksTheLowestIndicesAreTaken) {
   EXPECT_EQ(choose(index, kAll, {}, 9), Gpus{});
 }
 
-TEST(AlignedGpus, RefuseUnknownIdsWordForWord) {
+TEST(AlignedGpus, RefuseUnknownIdsWordForWordWhereTheyAreNeeded) {
   const Index index = index_of(2, {});
   const std::string known = sample::uuid(0);
   const std::vector<std::string_view> good = {known}, bad = {known, "GPU-x"};
-  EXPECT_EQ(preferred(index, bad, {}, 1).error().text(),
+  EXPECT_EQ(preferred(index, bad, {}, 2).error().text(),
             "error getting list of preferred allocation devices: unable to retrieve list of "
             "available devices: no device with uuid: GPU-x");
   EXPECT_EQ(preferred(index, good, bad, 1).error().text(),
@@ -217,106 +211,13 @@ TEST(AlignedGpus, RefuseUnknownIdsWordForWord) {
             "required devices: no device with uuid: GPU-x");
 }
 
-// --- the search against brute force ---------------------------------------------------------
-
-int score_of(const Scores& scores, const Gpus& set) {
-  int sum = 0;
-  for (std::size_t i = 0; i < set.size(); ++i) {
-    for (std::size_t j = i + 1; j < set.size(); ++j) {
-      if (set[i] < scores.count && set[j] < scores.count) sum += scores.at(set[i], set[j]);
-    }
-  }
-  return sum;
-}
-
-// Every partition in the order of the contract, padding written as numbers from `count` on.
-void partitions(const Gpus& rest, std::size_t count, std::size_t size, std::vector<Gpus>& so_far,
-                const std::function<void(const std::vector<Gpus>&)>& visit) {
-  if (rest.empty()) return visit(so_far);
-  std::vector<bool> picked(rest.size() - 1);
-  std::fill(picked.begin(), picked.begin() + static_cast<std::ptrdiff_t>(size - 1), true);
-  do {
-    Gpus set = {rest[0]}, others;
-    for (std::size_t i = 1; i < rest.size(); ++i) (picked[i - 1] ? set : others).push_back(rest[i]);
-    auto is_padding = [&](std::uint32_t gpu) { return gpu >= count; };
-    const auto in_set = std::count_if(set.begin(), set.end(), is_padding);
-    const auto left = std::count_if(others.begin(), others.end(), is_padding);
-    if (in_set > 0 && left > 0) continue;
-    so_far.push_back(set);
-    partitions(others, count, size, so_far, visit);
-    so_far.pop_back();
-  } while (std::prev_permutation(picked.begin(), picked.end()));
-}
-
-Gpus brute_force(const Scores& scores, const Gpus& required, std::size_t size) {
-  Gpus all((scores.count + size - 1) / size * size);
-  std::iota(all.begin(), all.end(), 0u);
-  auto fits = [&](const Gpus& set) {
-    return set.back() < scores.count &&
-           std::includes(set.begin(), set.end(), required.begin(), required.end());
-  };
-  std::optional<int> most;
-  std::vector<Gpus> best, so_far;
-  partitions(all, scores.count, size, so_far, [&](const std::vector<Gpus>& partition) {
-    if (std::none_of(partition.begin(), partition.end(), fits)) return;
-    int sum = 0;
-    for (const Gpus& set : partition) sum += score_of(scores, set);
-    if (!most || sum > *most) {
-      most = sum;
-      best = partition;
-    }
-  });
-  std::optional<Gpus> chosen;
-  for (const Gpus& set : best) {
-    if (fits(set) && (!chosen || score_of(scores, set) > score_of(scores, *chosen))) chosen = set;
-  }
-  return chosen.value_or(Gpus{});
-}
-
-RC_GTEST_PROP(AlignedSearch, FindsWhatTryingEveryPartitionFinds, ()) {
-  Scores scores;
-  scores.count = *rc::gen::inRange<std::size_t>(1, 9);
-  scores.pairs.resize(scores.count * scores.count);
-  for (std::size_t a = 0; a < scores.count; ++a) {
-    for (std::size_t b = a + 1; b < scores.count; ++b) {
-      scores.pairs[a * scores.count + b] = scores.pairs[b * scores.count + a] =
-          *rc::gen::inRange(0, 6) * 10;
-    }
-  }
-  const auto size = *rc::gen::inRange<std::size_t>(1, scores.count + 1);
-  Gpus required;
-  for (std::uint32_t gpu = 0; gpu < scores.count && required.size() < size; ++gpu) {
-    if (*rc::gen::inRange(0, 4) == 0) required.push_back(gpu);
-  }
-  RC_ASSERT(choose_aligned(scores, required, size) == brute_force(scores, required, size));
-}
-
-Scores line_of(std::size_t count) {
-  Scores scores{count, std::vector<int>(count * count)};
-  for (std::size_t a = 0; a < count; ++a) {
-    for (std::size_t b = 0; b < count; ++b) {
-      scores.pairs[a * count + b] = 200 - 10 * std::abs(static_cast<int>(a) - static_cast<int>(b));
-    }
-  }
-  return scores;
-}
-
-TEST(AlignedSearch, IsExactForSixteenGpusOfEverySize) {
-  const Scores scores = line_of(16);
-  for (std::size_t size = 1; size <= 16; ++size) {
-    Gpus first(size);
-    std::iota(first.begin(), first.end(), 0u);
-    EXPECT_EQ(choose_aligned(scores, {}, size), first) << size;
-  }
-  EXPECT_EQ(choose_aligned(scores, {7}, 3).size(), 3u);
-}
-
-TEST(AlignedSearch, GrowsOneSetBeyondSixteenGpus) {
-  const Scores scores = line_of(40);
-  EXPECT_EQ(choose_aligned(scores, {}, 4), (Gpus{0, 1, 2, 3}));
-  EXPECT_EQ(choose_aligned(scores, {30}, 3), (Gpus{28, 29, 30}));
-  EXPECT_EQ(choose_aligned(scores, {}, 40).size(), 40u);
-  EXPECT_EQ(choose_aligned(scores, {}, 1), (Gpus{0}));
+TEST(AlignedGpus, PassOverALostGpuWhileEnoughRemain) {
+  const Index index = index_of(8, dgx1_volta());
+  auto free = ids({0, 1, 4});
+  free.emplace_back("GPU-x");
+  const std::vector<std::string_view> available(free.begin(), free.end());
+  EXPECT_EQ(preferred(index, available, {}, 2).value(),
+            (std::vector<std::string_view>{free[0], free[2]}));
 }
 
 }  // namespace

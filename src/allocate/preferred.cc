@@ -8,6 +8,7 @@
 #include "allocate/preferred.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -118,21 +119,30 @@ class Greedy {
   std::vector<std::uint32_t> given_on_gpu_;  // by position in Snapshot::gpus
 };
 
-// Positions of the devices, ascending, each once.
-Result<std::vector<std::uint32_t>> known(const Index& index, Ids ids, const char* list) {
-  std::vector<std::uint32_t> devices;
-  devices.reserve(ids.size());
+Unexpected unknown(const char* list, std::string_view id) {
+  return refuse(Kind::kInvalid, std::string("unable to retrieve list of ") + list +
+                                    " devices: no device with uuid: " + std::string(id));
+}
+
+struct Known {
+  std::vector<std::uint32_t> devices;       // positions, ascending, each once
+  std::optional<std::string_view> unknown;  // the first id that is none of the resource's
+};
+
+Known known(const Index& index, Ids ids) {
+  Known known;
+  known.devices.reserve(ids.size());
   for (std::string_view id : ids) {
-    const auto device = index.find(id);
-    if (!device) {
-      return refuse(Kind::kInvalid, std::string("unable to retrieve list of ") + list +
-                                        " devices: no device with uuid: " + std::string(id));
+    if (const auto device = index.find(id)) {
+      known.devices.push_back(*device);
+    } else if (!known.unknown) {
+      known.unknown = id;
     }
-    devices.push_back(*device);
   }
-  std::sort(devices.begin(), devices.end());
-  devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
-  return devices;
+  std::sort(known.devices.begin(), known.devices.end());
+  const auto end = std::unique(known.devices.begin(), known.devices.end());
+  known.devices.erase(end, known.devices.end());
+  return known;
 }
 
 Scores scores_among(const Index& index, const std::vector<std::uint32_t>& devices) {
@@ -166,26 +176,30 @@ std::vector<std::uint32_t> choose_lowest(std::size_t count,
 }
 
 Answer aligned(const Index& index, Ids available, Ids must_include, std::int32_t size) {
-  auto devices = known(index, available, "available");
-  if (!devices) return fail(std::move(devices.error()));
-  auto wanted = known(index, must_include, "required");
-  if (!wanted) return fail(std::move(wanted.error()));
-  std::vector<std::uint32_t> required;  // places in *devices
-  for (std::uint32_t device : *wanted) {
-    auto place = std::lower_bound(devices->begin(), devices->end(), device);
-    if (place == devices->end() || *place != device) return std::vector<std::string_view>{};
-    required.push_back(static_cast<std::uint32_t>(place - devices->begin()));
+  const Known free = known(index, available);
+  const Known wanted = known(index, must_include);
+  const std::vector<std::uint32_t>& devices = free.devices;
+  // The kubelet may still list a GPU that is gone; that matters only if it would be needed.
+  if (free.unknown && size > 0 && devices.size() < static_cast<std::size_t>(size)) {
+    return unknown("available", *free.unknown);
+  }
+  if (wanted.unknown) return unknown("required", *wanted.unknown);
+  std::vector<std::uint32_t> required;  // places in `devices`
+  for (std::uint32_t device : wanted.devices) {
+    auto place = std::lower_bound(devices.begin(), devices.end(), device);
+    if (place == devices.end() || *place != device) return std::vector<std::string_view>{};
+    required.push_back(static_cast<std::uint32_t>(place - devices.begin()));
   }
   if (size <= 0) return std::vector<std::string_view>{};
   const auto count = static_cast<std::size_t>(size);
   const std::vector<std::uint32_t> chosen =
       index.plan().snapshot->links.empty()
-          ? choose_lowest(devices->size(), required, count)
-          : choose_aligned(scores_among(index, *devices), required, count);
+          ? choose_lowest(devices.size(), required, count)
+          : choose_aligned(scores_among(index, devices), required, count);
   std::vector<std::string_view> answer;
   answer.reserve(chosen.size());
   for (std::uint32_t place : chosen) {
-    answer.emplace_back(index.resource().devices[(*devices)[place]].id);
+    answer.emplace_back(index.resource().devices[devices[place]].id);
   }
   return answer;
 }

@@ -17,7 +17,8 @@ namespace kerf::allocate {
 // plugin (§6.1):
 //
 // Whole GPUs, none of them shared, are chosen to lie close together (`aligned.h`); the answer is
-// ordered by GPU and is empty, without an error, where no such choice exists.
+// ordered by GPU and is empty, without an error, where no such choice exists. An available id that
+// is not known is passed over, and an error only if too few GPUs remain without it.
 //
 // Replicas and MIG devices are spread (`distributed`) or gathered (`packed`) by how many devices
 // of a physical device are already given away; see `preferred.cc` for the order among equals.

@@ -163,6 +163,17 @@ TEST(PreferredMigDevices, AreGatheredOnTheParentAlreadyInUse) {
               ElementsAre(sample::uuid(200, "MIG")));
 }
 
+TEST(PreferredMigDevices, ThoseThatMustBeIncludedCountAsUseOfTheirParent) {
+  const std::string required = sample::uuid(101, "MIG");
+  const std::vector<std::string_view> must = {required};
+  for (auto [policy, next] : {std::pair(AllocationPolicy::kDistributed, sample::uuid(200, "MIG")),
+                              std::pair(AllocationPolicy::kPacked, sample::uuid(100, "MIG"))}) {
+    const Index index = mig_index(policy);
+    EXPECT_THAT(preferred(index, views(sample::ids(index.resource())), must, 2).value(),
+                ElementsAre(required, next));
+  }
+}
+
 TEST(PreferredMigDevices, SharedOnesAreChosenByTheirOwnUseFirst) {
   const Index index = mig_index(AllocationPolicy::kDistributed, 2);
   Texts available = sample::ids(index.resource());
