@@ -125,6 +125,12 @@ TEST_F(Tool, WritesTheHostsView) {
     EXPECT_EQ(text(node), "");
   EXPECT_TRUE(
       std::filesystem::exists(directory_ + "/tree/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"));
+  EXPECT_EQ(text("usr/lib/x86_64-linux-gnu/libcuda.so"),
+            "stands for /usr/lib/x86_64-linux-gnu/libcuda.so.535.154.05\n");
+  for (const char* file : {"usr/bin/nvidia-smi", "lib/firmware/nvidia/535.154.05/gsp_ga10x.bin"})
+    EXPECT_NE(text(file), "");
+  EXPECT_EQ(text("dev/dri/by-path/pci-0000:bd:00.0-render"), "");
+  EXPECT_EQ(text("sys/bus/pci/devices/0000:07:00.0/drm/renderD128/dev"), "226:128\n");
 }
 
 TEST_F(Tool, MakesAndRemovesMigDevices) {

@@ -1,6 +1,7 @@
 // nvml-sim tree: the host's view of a machine as files: /sys, /proc and /dev as programs that ask
-// the kernel instead of the driver see them. Device nodes become plain files. Run it again after a
-// MIG change.
+// the kernel instead of the driver see them, and the files that a driver installation leaves in
+// /usr and /lib. Device nodes, libraries and programs become plain files that only stand for the
+// real ones. Run it again after a MIG change.
 
 #include <cerrno>
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sys/stat.h>
+#include <utility>
 
 #include "mig.h"
 #include "tool.h"
@@ -132,6 +134,48 @@ void mig_files(Tree& tree, const Shared& shared) {
   tree.file("proc/driver/nvidia-caps/mig-minors", minors);
 }
 
+// What an installer of the user-space driver places, each with a line that says what it stands for.
+void installation(Tree& tree, const Machine& m, const std::string& version) {
+  const std::string lib = std::string("usr/lib/") + m.architecture + "-linux-gnu/";
+  const auto stands_for = [&](const std::string& path) {
+    tree.file(path, "stands for /" + path + "\n");
+  };
+  for (const char* name :
+       {"libcuda", "libnvidia-ptxjitcompiler", "libnvidia-opencl", "libnvcuvid", "libnvidia-encode",
+        "libnvidia-allocator", "libnvidia-opticalflow", "libGLX_nvidia", "libEGL_nvidia"}) {
+    const std::string file = std::string(name) + ".so." + version;
+    const bool of_glvnd = std::string(name).ends_with("_nvidia");
+    stands_for(lib + file);
+    tree.link(lib + name + (of_glvnd ? ".so.0" : ".so.1"), file);
+  }
+  tree.link(lib + "libcuda.so", "libcuda.so.1");
+  stands_for(lib + "vdpau/libvdpau_nvidia.so." + version);
+  tree.link(lib + "vdpau/libvdpau_nvidia.so.1", "libvdpau_nvidia.so." + version);
+  for (const char* name : {"nvidia-smi", "nvidia-debugdump", "nvidia-persistenced",
+                           "nvidia-cuda-mps-control", "nvidia-cuda-mps-server"})
+    stands_for(std::string("usr/bin/") + name);
+  for (const char* name : {"gsp_ga10x.bin", "gsp_tu10x.bin"})
+    stands_for("lib/firmware/nvidia/" + version + "/" + name);
+  stands_for("etc/OpenCL/vendors/nvidia.icd");
+  stands_for("usr/share/glvnd/egl_vendor.d/10_nvidia.json");
+  stands_for("usr/share/vulkan/icd.d/nvidia_icd.json");
+  stands_for("run/nvidia-persistenced/socket");
+  tree.file("proc/sys/kernel/osrelease", "6.12.0-sim\n");
+}
+
+// Card 0 is left to the board's own display controller.
+void direct_rendering(Tree& tree, const BusId& bus_id, uint32_t i) {
+  const std::string bus = bus_id_sysfs(bus_id);
+  for (const auto& [kind, name] : {std::pair{"card", "card" + std::to_string(i + 1)},
+                                   std::pair{"render", "renderD" + std::to_string(i + 128)}}) {
+    tree.file(
+        "sys/bus/pci/devices/" + bus + "/drm/" + name + "/dev",
+        std::string("226:") + (name.starts_with("card") ? name.substr(4) : name.substr(7)) + "\n");
+    tree.file("dev/dri/" + name, "");
+    tree.link("dev/dri/by-path/pci-" + bus + "-" + kind, "../" + name);
+  }
+}
+
 void driver_files(Tree& tree, const Shared& shared) {
   const Machine& m = shared.machine;
   tree.file("proc/driver/nvidia/version",
@@ -151,6 +195,7 @@ void driver_files(Tree& tree, const Shared& shared) {
     tree.file(std::string("dev/") + node, "");
   for (uint32_t i = 0; i < m.gpu_count; ++i) {
     gpu_information(tree, shared, i);
+    direct_rendering(tree, m.gpus[i].bus_id, i);
     tree.file("dev/nvidia" + std::to_string(shared.live[i].minor), "");
   }
   if (m.switch_count) tree.file("dev/nvidia-nvswitchctl", "");
@@ -160,6 +205,7 @@ void driver_files(Tree& tree, const Shared& shared) {
               "BIOS Version: N/A\n");
   }
   mig_files(tree, shared);
+  installation(tree, m, shared.driver_version);
 }
 
 }  // namespace
