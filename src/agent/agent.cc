@@ -232,7 +232,7 @@ Status Agent::start_components() {
   surroundings_ = std::make_unique<Surroundings>(
       loop_, roots_, version_,
       [this](metrics::EventLevel level, std::string text) { node_.note(level, std::move(text)); },
-      [this] { publish(); });
+      [this] { publish(); }, [this](int exit_status) { end(exit_status); });
   const config::Effective& effective = node_.effective();
   auto made = make_components(effective.process.components, effective, *surroundings_);
   if (!made) return fail(std::move(made.error()));
@@ -343,7 +343,9 @@ void Agent::apply() {
   if (has_component("devices")) known.cdi = cdi_specs_->apply(node_.plan(), known.imex_channels);
   host_facts_->set(std::move(known));
   if (has_component("devices")) service_->apply(node_.plan());
-  for (auto& component : components_) component->observe({node_.plan(), node_.effective()});
+  for (auto& component : components_) {
+    component->observe({node_.plan(), node_.effective(), node_.config_stats().last_success_ms});
+  }
   publish();
 }
 

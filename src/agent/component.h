@@ -3,6 +3,7 @@
 // part is one class here and one line in components.cc.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,6 +32,8 @@ struct Surroundings {
   std::function<void(metrics::EventLevel, std::string)> note;
   // Something that `status` or `metrics` reports is different now. Loop thread.
   std::function<void()> changed;
+  // Ends the process in order, with this exit status: for one that has done all it was asked to.
+  std::function<void(int)> end;
 };
 
 // What is known now. `plan` is null until configuration and inventory are both known; with a plan
@@ -38,6 +41,7 @@ struct Surroundings {
 struct View {
   plan::PlanPtr plan;
   const config::Effective& effective;
+  std::int64_t configured_ms;  // when it was read and put in force; wall clock, milliseconds
 };
 
 // Every call comes from the loop thread and must not block it.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/component.h"
+#include "agent/labels_component.h"
 
 namespace kerf::agent {
 namespace {
@@ -16,7 +17,9 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 0> kRows{};
+constexpr std::array<Row, 1> kRows{{
+    {"labels", make_labels_component},
+}};
 
 }  // namespace
 

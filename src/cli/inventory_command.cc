@@ -1,20 +1,15 @@
 #include "cli/inventory_command.h"
 
-#include <chrono>
 #include <iostream>
-#include <memory>
 #include <string_view>
 
 #include "base/roots.h"
 #include "base/strings.h"
+#include "cli/driver_view.h"
 #include "host/pci.h"
-#include "inventory/builder.h"
-#include "nvml/library.h"
 
 namespace kerf::cli {
 namespace {
-
-constexpr std::chrono::seconds kPatience{10};
 
 constexpr const char* kUsage =
     "usage: kerf gpus [--json] [--root DIR] [--nvml-library FILE]\n\n"
@@ -59,38 +54,8 @@ Result<Options> parse(std::span<const std::string> args) {
   return options;
 }
 
-// The driver's view; an empty list with a reason when there is none.
-struct DriverView {
-  std::vector<inventory::Gpu> gpus;
-  std::string why_not;
-};
-
-DriverView driver_view(const Options& options, const Roots& roots) {
-  nvml::Lane lane;
-  inventory::DriverAccess access{lane, std::make_shared<nvml::SessionSlot>(), kPatience};
-  Result<inventory::Driver> driver =
-      inventory::start_driver(access, nvml::library_candidates(options.library, ""),
-                              std::make_shared<nvml::CallCounters>());
-  DriverView view;
-  if (!driver) {
-    view.why_not = driver.error().text();
-  } else if (Result<inventory::Reading> reading = inventory::read_gpus(access, roots, {});
-             !reading) {
-    view.why_not = reading.error().text();
-  } else {
-    view.gpus = std::move(reading->gpus);
-  }
-  // The session must be let go of on the lane, where the driver may take its time.
-  [[maybe_unused]] auto closed = lane.call("driver", kPatience, [slot = access.slot] {
-    slot->clear();
-    return Status();
-  });
-  lane.stop(std::chrono::seconds(1));
-  return view;
-}
-
 const inventory::Gpu* find(const DriverView& view, const std::string& bus_id) {
-  for (const inventory::Gpu& gpu : view.gpus) {
+  for (const inventory::Gpu& gpu : view.snapshot.gpus) {
     if (gpu.pci_bus_id == bus_id) return &gpu;
   }
   return nullptr;
@@ -142,9 +107,9 @@ int run_gpus(std::span<const std::string> args) {
   }
   Roots roots = Roots::below(options->root);
   std::vector<host::PciGpu> pci = host::pci_gpus(roots);
-  DriverView view = driver_view(*options, roots);
+  DriverView view = look_at_driver(options->library, "", roots);
   // A driver may know GPUs that the PCI tree does not show (integrated ones).
-  for (const inventory::Gpu& gpu : view.gpus) {
+  for (const inventory::Gpu& gpu : view.snapshot.gpus) {
     bool listed = false;
     for (const host::PciGpu& device : pci) listed |= device.bus_id == gpu.pci_bus_id;
     if (!listed) pci.push_back({gpu.pci_bus_id, 0, 0, "nvidia", gpu.numa_node});

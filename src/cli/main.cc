@@ -17,6 +17,7 @@
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
 #include "cli/inventory_command.h"
+#include "cli/labels_command.h"
 #include "cli/prepare_command.h"
 #include "cli/status_command.h"
 #include "cli/version.h"
@@ -62,6 +63,10 @@ constexpr Command kCommands[] = {
     {"config", "check FILE | explain: what is wrong with a configuration, what is in force",
      [](Args args) { return kerf::cli::run_config(args, environ); }},
     {"gpus", "list this machine's GPUs", [](Args args) { return kerf::cli::run_gpus(args); }},
+    {"labels", "print the labels that this node would get",
+     [](Args args) { return kerf::cli::run_labels(args, environ); }},
+    {"gpu-feature-discovery", "label this node, as NVIDIA's program of that name does",
+     [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -71,6 +76,8 @@ constexpr Command kCommands[] = {
 // Other names the binary goes by, as links in the image.
 constexpr Command kLinks[] = {
     {"nvidia-device-plugin", "", kCommands[0].run},
+    {"gpu-feature-discovery", "",
+     [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };
@@ -78,7 +85,7 @@ constexpr Command kLinks[] = {
 void usage(std::ostream& out) {
   out << "usage: kerf COMMAND [ARGUMENTS]\n\n";
   for (const Command& command : kCommands) {
-    out << "  " << command.name << std::string(10 - command.name.size(), ' ') << command.help
+    out << "  " << command.name << std::string(23 - command.name.size(), ' ') << command.help
         << '\n';
   }
   out << "\nkerf COMMAND --help says more.\n";
