@@ -250,27 +250,71 @@ std::vector<std::string> remove_left_behind(const Opened& directory, const Prepa
 
 }  // namespace
 
+namespace {
+
+// Lets the uid make files in a directory, and change only its own.
+Status open_up(const Opened& directory, const std::string& path, std::uint32_t uid,
+               std::vector<std::string>& done) {
+  auto granted = grant(directory.fd, path, directory.about.st_mode, uid, kRead | kWrite | kSearch);
+  if (!granted) return fail(std::move(granted.error()));
+  if (*granted) done.push_back("let uid " + std::to_string(uid) + " use " + path);
+  auto sticky = make_sticky(directory, path);
+  if (!sticky) return fail(std::move(sticky.error()));
+  if (*sticky) done.push_back("set the sticky bit on " + path);
+  return {};
+}
+
+Status prepare_cdi(const PrepareTarget& target, std::vector<std::string>& done) {
+  const std::string& path = target.cdi_directory;
+  constexpr mode_t kMode = 0755;
+  if (mkdir(path.c_str(), kMode) == 0) {
+    done.push_back("made " + path);
+  } else if (errno != EEXIST) {
+    return fail(explain("cannot make the directory for CDI specifications", path, errno));
+  }
+  auto directory = open_entry(AT_FDCWD, path, path);
+  if (!directory) return fail(std::move(directory.error()));
+  if (!S_ISDIR(directory->about.st_mode)) {
+    return fail(Kind::kInvalid, "not a directory", path,
+                "give the directory for CDI specifications with --cdi-dir");
+  }
+  if (Status opened = open_up(*directory, path, target.uid, done); !opened) return opened;
+  for (const std::string& name : names_in(*directory)) {
+    if (!name.starts_with("k8s.device-plugin.nvidia.com-") || !name.ends_with(".json")) continue;
+    auto entry = open_entry(directory->fd.get(), name, join_path(path, name));
+    if (!entry || !S_ISREG(entry->about.st_mode) || entry->about.st_uid == target.uid) continue;
+    if (unlinkat(directory->fd.get(), name.c_str(), 0) == 0) {
+      done.push_back("removed " + join_path(path, name) + ", which another user wrote");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::vector<std::string>> prepare_once(const PrepareTarget& target) {
   auto directory = open_directory(target.directory);
   if (!directory) return fail(std::move(directory.error()));
   std::vector<std::string> done;
   const std::string user = "uid " + std::to_string(target.uid);
 
-  auto granted = grant(directory->fd, target.directory, directory->about.st_mode, target.uid,
-                       kRead | kWrite | kSearch);
-  if (!granted) return fail(std::move(granted.error()));
-  if (*granted) done.push_back("let " + user + " use " + target.directory);
-  auto sticky = make_sticky(*directory, target.directory);
-  if (!sticky) return fail(std::move(sticky.error()));
-  if (*sticky) done.push_back("set the sticky bit on " + target.directory);
+  if (Status opened = open_up(*directory, target.directory, target.uid, done); !opened) {
+    return fail(std::move(opened.error()));
+  }
   for (std::string& text : remove_left_behind(*directory, target)) done.push_back(std::move(text));
+
+  if (!target.cdi_directory.empty()) {
+    if (Status prepared = prepare_cdi(target, done); !prepared) {
+      return fail(std::move(prepared.error()));
+    }
+  }
 
   // No socket yet means the kubelet is about to make one. Anything else of that name is not ours
   // to open to anybody.
   const std::string socket_path = join_path(target.directory, "kubelet.sock");
   auto socket = open_entry(directory->fd.get(), "kubelet.sock", socket_path);
   if (!socket || !S_ISSOCK(socket->about.st_mode)) return done;
-  granted = grant(socket->fd, socket_path, socket->about.st_mode, target.uid, kRead | kWrite);
+  auto granted = grant(socket->fd, socket_path, socket->about.st_mode, target.uid, kRead | kWrite);
   if (!granted) return fail(std::move(granted.error()));
   if (*granted) done.push_back("let " + user + " connect to " + socket_path);
   return done;
@@ -356,6 +400,8 @@ int run_prepare(std::span<const std::string> args) {
   app.add_option("--uid", target.uid, "the user the plugin runs as")
       ->check(CLI::Range(0u, kNoId - 1))
       ->capture_default_str();
+  app.add_option("--cdi-dir", target.cdi_directory,
+                 "also this directory for CDI specifications, made if missing: /var/run/cdi");
   app.add_flag("--watch", stay, "stay, and prepare anew whenever the kubelet made a new socket");
   try {
     // CLI11 takes them in reverse.

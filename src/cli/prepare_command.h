@@ -21,6 +21,8 @@ namespace kerf::cli {
 struct PrepareTarget {
   std::string directory;      // holds kubelet.sock
   std::uint32_t uid = 65534;  // may create sockets in it and connect to kubelet.sock afterwards
+  // Where container runtimes look for CDI specifications; empty: not touched.
+  std::string cdi_directory = {};
 };
 
 // Brings the directory and, where it exists, kubelet.sock into this state:
@@ -29,6 +31,8 @@ struct PrepareTarget {
 //   kubelet.sock  ACL entry user:<uid>:rw-
 //   nvidia-*.sock of other owners on which nobody listens any more: removed, since the sticky bit
 //                 keeps the uid from doing so
+//   cdi_directory made (root's, 0755) where it is missing, then as the directory above
+//   k8s.device-plugin.nvidia.com-*.json of other owners in it: removed, for the same reason
 // Returns what it changed, in words, for the log; empty when all was so already. Never follows a
 // symbolic link. Errors: kNotFound (no directory), kDenied (not its owner), kUnsupported (the file
 // system keeps no ACLs), each with a remedy.
@@ -42,6 +46,7 @@ Status prepare_and_watch(const PrepareTarget& target);
 // The subcommand: `args` are what follows "prepare" on the command line.
 //   --kubelet-dir DIR   default /var/lib/kubelet/device-plugins
 //   --uid N             default 65534
+//   --cdi-dir DIR       default none; /var/run/cdi where the plugin writes CDI specifications
 //   --watch             stay, and prepare anew whenever the kubelet has made a new socket
 // Returns the exit status: 0 done, 1 failed, 2 wrong usage.
 int run_prepare(std::span<const std::string> args);

@@ -163,6 +163,32 @@ TEST_F(Prepare, LetsTheUserRemoveItsOwnSocketButNotTheKubelets) {
   EXPECT_EQ(removes("kubelet.sock"), EPERM);
 }
 
+TEST_F(Prepare, MakesTheDirectoryForCdiSpecificationsAndLetsTheUserWriteThere) {
+  PrepareTarget target = directory_.target();
+  target.cdi_directory = directory_.path() + "-cdi";
+  const auto in = [&](const std::string& name) { return target.cdi_directory + "/" + name; };
+  const auto makes = [&](const std::string& name) {
+    return as_user(kNobody, [&] {
+      return bool(Fd(open(in(name).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)));
+    });
+  };
+  ASSERT_TRUE(prepare_once(target));
+  EXPECT_EQ(makes("k8s.device-plugin.nvidia.com-gpu.json"), 0);
+  // What a plugin run as root left could not be replaced by the new one.
+  for (const char* name : {"k8s.device-plugin.nvidia.com-gds.json", "nvidia.yaml"}) {
+    ASSERT_TRUE(Fd(open(in(name).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)));
+  }
+  const auto done = prepare_once(target);
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ(*done,
+            std::vector<std::string>{"removed " + in("k8s.device-plugin.nvidia.com-gds.json") +
+                                     ", which another user wrote"});
+  EXPECT_TRUE(std::filesystem::exists(in("nvidia.yaml")));
+  EXPECT_TRUE(std::filesystem::exists(in("k8s.device-plugin.nvidia.com-gpu.json")));
+  EXPECT_TRUE(prepare_once(target)->empty());
+  EXPECT_EQ(as_user(kNobody, [&] { return unlink(in("nvidia.yaml").c_str()) == 0; }), EPERM);
+}
+
 TEST_F(Prepare, ChangesNothingTheSecondTime) {
   const Fd kubelet = listen_at(directory_.file("kubelet.sock"));
   const auto first = prepare_once(directory_.target());

@@ -239,6 +239,57 @@ class Security:
         self.assertEqual(container(rooted)["securityContext"]["runAsUser"], 0)
 
 
+class WithCdi(unittest.TestCase):
+    """What the component adds to both."""
+
+    def each(self):
+        for tree in (trees.TEN_SLICES, trees.FOUR_SLICES):
+            with self.subTest(tree=tree.name):
+                yield trees.with_cdi(tree)
+
+    def test_the_plugin_names_devices_to_the_runtime(self):
+        for tree in self.each():
+            env = {e["name"]: e.get("value") for e in container(tree)["env"]}
+            self.assertEqual((env["DEVICE_LIST_STRATEGY"], env["DRIVER_ROOT_CTR_PATH"]),
+                             ("cdi-cri", "/driver-root"))
+
+    def test_it_writes_where_runtimes_look_whatever_its_root_is(self):
+        for tree in self.each():
+            plugin = container(tree)
+            root = {e["name"]: e.get("value") for e in plugin["env"]}.get("KERF_ROOT", "")
+            mount = mounts(plugin)[root + "/var/run/cdi"]
+            self.assertNotIn("readOnly", mount)
+            self.assertEqual(host_paths(pod(tree))[mount["name"]],
+                             {"path": "/var/run/cdi", "type": "DirectoryOrCreate"})
+            seen = mounts(plugin)["/driver-root"]
+            self.assertIs(seen["readOnly"], True)
+            self.assertEqual(host_paths(pod(tree))[seen["name"]]["path"], "/")
+
+    def test_the_helpers_open_that_directory_and_see_nothing_else(self):
+        for tree in self.each():
+            for name in HELPERS:
+                helper = container(tree, name)
+                self.assertIn("--cdi-dir=/var/run/cdi", helper["command"])
+                self.assertEqual(set(mounts(helper)),
+                                 {"/var/lib/kubelet/device-plugins", "/var/run/cdi"})
+            self.assertIn("--watch", container(tree, HELPERS[1])["command"])
+
+    def test_nothing_else_becomes_writable_and_nobody_gains_anything(self):
+        for tree in self.each():
+            for one in render.containers(daemonset(tree)):
+                writable = {path.removeprefix("/host") for path, m in mounts(one).items()
+                            if not m.get("readOnly")}
+                self.assertEqual(writable, {"/var/lib/kubelet/device-plugins", "/var/run/cdi"})
+                self.assertEqual(one["securityContext"]["capabilities"], {"drop": ["ALL"]})
+            self.assertEqual(container(tree)["securityContext"]["runAsUser"], 65534)
+
+    def test_it_goes_with_the_root_plugin_listed_after_it(self):
+        for tree in (trees.TEN_SLICES, trees.FOUR_SLICES):
+            rooted = trees.with_cdi_and_root_plugin(tree)
+            self.assertEqual([c["name"] for c in render.containers(daemonset(rooted))], [PLUGIN])
+            self.assertEqual(container(rooted)["securityContext"]["runAsUser"], 0)
+
+
 class TenSlices(Deployment, Security, unittest.TestCase):
     tree = trees.TEN_SLICES
 

@@ -4,6 +4,7 @@ would make by hand."""
 import atexit
 import functools
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -37,17 +38,33 @@ def with_test_pods(directory):
     return variant(directory, lambda text: text.replace("  # - ", "  - "))
 
 
-@functools.cache
-def with_root_plugin(directory):
-    component = "../" * len(directory.relative_to(REPOSITORY).parts)
-    component += "deploy/kustomize/components/root-plugin"
+def with_components(directory, *names):
+    """The tree with these components after those it has."""
+    up = "../" * len(directory.relative_to(REPOSITORY).parts)
 
     def change(text):
-        if "components:\n" in text:
-            return text.replace("components:\n", f"components:\n  - {component}\n")
-        return text + f"components:\n  - {component}\n"
+        lines = "".join(f"  - {up}deploy/kustomize/components/{name}\n" for name in names)
+        have = re.search(r"components:\n(  - .*\n)+", text)
+        if have:
+            return text[:have.end()] + lines + text[have.end():]
+        return text + "components:\n" + lines
 
     return variant(directory, change)
+
+
+@functools.cache
+def with_root_plugin(directory):
+    return with_components(directory, "root-plugin")
+
+
+@functools.cache
+def with_cdi(directory):
+    return with_components(directory, "cdi")
+
+
+@functools.cache
+def with_cdi_and_root_plugin(directory):
+    return with_components(directory, "cdi", "root-plugin")
 
 
 @functools.cache
@@ -62,6 +79,8 @@ def every_tree():
         yield name, directory
         yield f"{name} with test pods", with_test_pods(directory)
         yield f"{name} with a root plugin", with_root_plugin(directory)
+        yield f"{name} with CDI", with_cdi(directory)
+        yield f"{name} with CDI and a root plugin", with_cdi_and_root_plugin(directory)
         yield f"{name} from a registry", with_registry(directory)
 
 
