@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cdi/driver_tree.h"
+#include "cdi/hooks.h"
 #include "cdi/render.h"
 
 #include <asio/io_context.hpp>
@@ -142,17 +143,18 @@ void CdiSpecs::check_hook_program() {
     return;
   }
   std::error_code error;
-  const std::string here = join_path(config.container_driver_root, config.cdi_hook_path);
+  const std::string program = cdi::hook_program(config);
+  const std::string here = join_path(config.container_driver_root, program);
   const auto status = std::filesystem::symlink_status(here, error);
   if (status.type() != std::filesystem::file_type::not_found) return;
   problems_.push_back(
       {metrics::Severity::kDegraded,
        "the hook program that CDI specifications name is not on the host: containers will not "
        "start",
-       config.cdi_hook_path,
+       program,
        "Install the NVIDIA container toolkit, name its program with --nvidia-cdi-hook-path, or "
        "leave the hooks out with --cdi-disable-hooks=all."});
-  say_once(problems_.back().what + ": " + config.cdi_hook_path);
+  say_once(problems_.back().what + ": " + program);
 }
 
 void CdiSpecs::report(const std::string& device_class, const Error& error,

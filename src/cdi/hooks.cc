@@ -15,7 +15,7 @@ bool enabled(const config::Config& config, std::string_view name) {
 }
 
 Hook hook(const config::Config& config, const std::string& name, std::vector<std::string> more) {
-  const std::string& path = config.cdi_hook_path;
+  const std::string path = hook_program(config);
   const std::string program = path.substr(path.rfind('/') + 1);
   Hook hook;
   hook.path = path;
@@ -29,6 +29,10 @@ Hook hook(const config::Config& config, const std::string& name, std::vector<std
 }
 
 }  // namespace
+
+std::string hook_program(const config::Config& config) {
+  return config.cdi_hook_path.empty() ? config::Config{}.cdi_hook_path : config.cdi_hook_path;
+}
 
 std::vector<Hook> link_hook(const config::Config& config, const std::vector<DriverLink>& links) {
   if (links.empty() || !enabled(config, "create-symlinks")) return {};

@@ -11,6 +11,9 @@
 
 namespace kerf::cdi {
 
+// The program, as a path on the host; the default where an empty one is configured.
+std::string hook_program(const config::Config& config);
+
 // Those for every container, without the disabled ones (cdi_disable_hooks: names, or "all").
 std::vector<Hook> common_hooks(const config::Config& config, const DriverTree& tree);
 

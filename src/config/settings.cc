@@ -1,8 +1,8 @@
 #include "config/settings.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 
 #include "base/strings.h"
 #include "config/duration.h"
@@ -90,9 +90,10 @@ std::optional<Problem> check_cdi(const FlagSpec& spec, const Value& value) {
         fmt::format("invalid --cdi-annotation-prefix option: {}", printable(prefix)),
         "write a DNS name and a slash, as cdi.k8s.io/; at most 6 characters may follow the slash"};
   }
-  if (spec.name == "nvidia-cdi-hook-path" && !std::get<std::string>(value).starts_with('/')) {
-    return Problem{fmt::format("invalid --nvidia-cdi-hook-path option: {}",
-                               printable(std::get<std::string>(value))),
+  if (spec.name == "nvidia-cdi-hook-path") {
+    const std::string& path = std::get<std::string>(value);
+    if (path.empty() || path.starts_with('/')) return {};
+    return Problem{fmt::format("invalid --nvidia-cdi-hook-path option: {}", printable(path)),
                    "write the hook program's absolute path on the host"};
   }
   return {};
@@ -207,6 +208,9 @@ constexpr Plain<std::string> kStrings[] = {
     {"log-level", nullptr, &ProcessOptions::log_level},
     {"log-format", nullptr, &ProcessOptions::log_format},
     {"node-name", nullptr, &ProcessOptions::node_name},
+    {"config-file-srcdir", nullptr, &ProcessOptions::config_srcdir},
+    {"node-label", nullptr, &ProcessOptions::node_label},
+    {"default-config", nullptr, &ProcessOptions::default_config},
     {"kubeconfig", nullptr, &ProcessOptions::kubeconfig},
     {"namespace", nullptr, &ProcessOptions::name_space},
     {"pod-name", nullptr, &ProcessOptions::pod_name},
@@ -216,6 +220,7 @@ constexpr Plain<Words> kLists[] = {
     {"cdi-feature-flags", &Config::cdi_feature_flags},
     {"cdi-disable-hooks", &Config::cdi_disable_hooks},
     {"components", nullptr, &ProcessOptions::components},
+    {"fallback-strategies", nullptr, &ProcessOptions::fallback_strategies},
 };
 
 template <typename T, std::size_t n>
