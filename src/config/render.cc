@@ -87,6 +87,7 @@ void write_flags(Writer& out, const Config& c) {
     out.value(2, key, text, fmt::format("flags.plugin.{}", key));
   };
   std::vector<std::string_view> strategies;
+  strategies.reserve(c.device_list_strategies.size());
   for (DeviceListStrategy s : c.device_list_strategies) strategies.push_back(to_string(s));
   plugin("passDeviceSpecs", truth(c.pass_device_specs));
   plugin("deviceListStrategy", fmt::format("[{}]", fmt::join(strategies, ", ")));
@@ -187,6 +188,10 @@ void write_process(Writer& out, const Effective& e) {
   flag("log-level", p.log_level);
   flag("log-format", p.log_format);
   flag("node-name", p.node_name);
+  flag("config-file-srcdir", p.config_srcdir);
+  flag("node-label", p.node_label);
+  flag("default-config", p.default_config);
+  flag("fallback-strategies", join(p.fallback_strategies, ","));
   flag("kubeconfig", p.kubeconfig);
   flag("kube-api-qps", format_number(p.kube_api_qps));
   flag("kube-api-burst", std::to_string(p.kube_api_burst));

@@ -134,6 +134,11 @@ struct ProcessOptions {
   std::string log_level = "info";     // debug info warn error
   std::string log_format = "logfmt";  // logfmt json
   std::string node_name;
+  // Named configurations, one of which the node's label chooses; "" srcdir: none.
+  std::string config_srcdir;
+  std::string node_label = "nvidia.com/device-plugin.config";
+  std::string default_config;
+  std::vector<std::string> fallback_strategies;  // see config/choose.h
   std::string kubeconfig;   // "": the pod's service account
   std::string name_space;   // of objects made; "": that of the pod
   std::string pod_name;     // "": unknown
