@@ -133,7 +133,11 @@ class LabelsComponent final : public Component {
     labels::Found found =
         labels::read_facts(surroundings_.roots, plan_->config.labels.machine_type_file);
     facts_ = std::move(found.facts);
-    warn(std::move(found.warnings), fact_warnings_);
+    // Expected without privileges: no more than a note.
+    if (found.warnings != fact_warnings_) {
+      for (const std::string& warning : found.warnings) log::info("labels", warning);
+    }
+    fact_warnings_ = std::move(found.warnings);
   }
 
   static void warn(std::vector<std::string> now, std::vector<std::string>& before) {
