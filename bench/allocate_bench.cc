@@ -1,6 +1,7 @@
 // What the pure part of each call to the plugin costs, without gRPC. `bench/run` sets the figures
 // beside a bare echo.
 #include <algorithm>
+#include <functional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -50,7 +51,8 @@ void allocate_with_nodes_and_mounts(benchmark::State& state) {
   config.pass_device_specs = true;
   config.device_list_strategies = {config::DeviceListStrategy::kVolumeMounts};
   const Node node(8, 10, config);
-  const HostFacts host{true, true, true, true, {}};
+  HostFacts host;
+  host.nvidiactl = host.uvm = host.uvm_tools = host.modeset = true;
   for (auto _ : state) {
     benchmark::DoNotOptimize(allocate(node.index, {node.views.data(), 1}, host));
   }
@@ -65,30 +67,46 @@ void preferred_replicas(benchmark::State& state) {
 }
 BENCHMARK(preferred_replicas)->Args({8, 10, 2})->Args({16, 100, 8});
 
-// GPUs, size: all pairs with random scores.
-void preferred_whole_gpus(benchmark::State& state) {
-  Scores scores;
-  scores.count = static_cast<std::size_t>(state.range(0));
-  scores.pairs.resize(scores.count * scores.count);
-  std::mt19937 random(1);
-  for (std::size_t a = 0; a < scores.count; ++a) {
-    for (std::size_t b = a + 1; b < scores.count; ++b) {
-      scores.pairs[a * scores.count + b] = scores.pairs[b * scores.count + a] =
-          static_cast<int>(random() % 600);
+Scores scores_by(std::size_t count, const std::function<int(std::size_t, std::size_t)>& score) {
+  Scores scores{count, std::vector<int>(count * count)};
+  for (std::size_t a = 0; a < count; ++a) {
+    for (std::size_t b = a + 1; b < count; ++b) {
+      scores.pairs[a * count + b] = scores.pairs[b * count + a] = score(a, b);
     }
   }
+  return scores;
+}
+
+// GPUs, size: two baseboards of switches of two GPUs, each two bridged.
+void preferred_whole_gpus(benchmark::State& state) {
+  const Scores scores =
+      scores_by(static_cast<std::size_t>(state.range(0)), [](std::size_t a, std::size_t b) {
+        return a / 2 == b / 2 ? 1250 : a / 4 == b / 4 ? 40 : a / 8 == b / 8 ? 20 : 10;
+      });
   const auto size = static_cast<std::size_t>(state.range(1));
   for (auto _ : state) benchmark::DoNotOptimize(choose_aligned(scores, {}, size));
 }
 BENCHMARK(preferred_whole_gpus)
     ->Args({8, 2})
     ->Args({8, 4})
-    ->Args({16, 2})
+    ->ArgsProduct({{16}, benchmark::CreateDenseRange(2, 16, 1)})
+    ->Unit(benchmark::kMicrosecond);
+
+// The same without any order to make use of; no machine is built like this.
+void preferred_unordered_gpus(benchmark::State& state) {
+  std::mt19937 random(1);
+  const Scores scores =
+      scores_by(static_cast<std::size_t>(state.range(0)),
+                [&](std::size_t, std::size_t) { return static_cast<int>(random() % 600); });
+  const auto size = static_cast<std::size_t>(state.range(1));
+  for (auto _ : state) benchmark::DoNotOptimize(choose_aligned(scores, {}, size));
+}
+BENCHMARK(preferred_unordered_gpus)
+    ->Args({8, 4})
     ->Args({16, 3})
-    ->Args({16, 4})
-    ->Args({16, 5})
     ->Args({16, 6})
-    ->Args({16, 8});
+    ->Args({16, 8})
+    ->Unit(benchmark::kMicrosecond);
 
 void make_plan_and_index(benchmark::State& state) {
   const auto snapshot = sample::gpus(static_cast<unsigned>(state.range(0)));

@@ -21,6 +21,13 @@ class Echo final : public echo::Echo::CallbackService {
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
+  grpc::ServerUnaryReactor* Shorten(grpc::CallbackServerContext* context,
+                                    const echo::Message* request, echo::Message* reply) override {
+    reply->set_payload(request->payload().substr(0, request->keep()));
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
 };
 
 }  // namespace

@@ -141,6 +141,19 @@ OneCall echo_call(const std::string& socket) {
   };
 }
 
+// Carries as many bytes there, and back, as a call for `chosen` of `ids` does.
+OneCall echo_of_size(const std::string& socket, const std::vector<std::string>& ids, int chosen) {
+  std::shared_ptr<echo::Echo::Stub> stub = echo::Echo::NewStub(channel_to(socket));
+  auto request = std::make_shared<echo::Message>();
+  for (const std::string& id : ids) request->mutable_payload()->append(id + "xx");
+  request->set_keep(static_cast<unsigned>(chosen) * static_cast<unsigned>(ids[0].size() + 2));
+  return [stub, request] {
+    grpc::ClientContext context;
+    echo::Message reply;
+    must(stub->Shorten(&context, *request, &reply));
+  };
+}
+
 OneCall allocate_call(const std::string& socket, const std::string& id) {
   std::shared_ptr<v1beta1::DevicePlugin::Stub> stub =
       v1beta1::DevicePlugin::NewStub(channel_to(socket));
@@ -310,18 +323,46 @@ void measure_start(const Arguments& arguments) {
   row("exec -> Register accepted, best", ours.at(0) / 1e3, floor.at(0) / 1e3, "ms", "");
 }
 
+void rows(const std::string& name, Sample& ours, Sample& floor, const char* reach) {
+  row((name + " p50").c_str(), ours.at(0.5), floor.at(0.5), "us", reach);
+  row((name + " p99").c_str(), ours.at(0.99), floor.at(0.99), "us", "");
+}
+
 void measure_big(const Arguments& arguments, const std::string& echo_socket) {
   Node node(arguments, "dual-baseboard-16.yaml", 100);
   auto agent = node.agent(true);
   if (!node.ready()) node.fail();
   Sample ours;
   Sample floor;
+  Sample floor_of_size;
   auto ids = node.ids();
-  measure({{preferred_call(node.socket(), ids, 8), &ours}, {echo_call(echo_socket), &floor}},
+  measure({{preferred_call(node.socket(), ids, 8), &ours},
+           {echo_call(echo_socket), &floor},
+           {echo_of_size(echo_socket, ids, 8), &floor_of_size}},
           arguments.number("calls") / 4);
   const std::string name = "preferred 8 of " + std::to_string(ids.size());
-  row((name + " p50").c_str(), ours.at(0.5), floor.at(0.5), "us", "<= 3x floor");
-  row((name + " p99").c_str(), ours.at(0.99), floor.at(0.99), "us", "");
+  rows(name, ours, floor, "<= 3x floor");
+  rows(name + ", echo as large", ours, floor_of_size, "");
+}
+
+// Whole GPUs, chosen by their links.
+void measure_aligned(const Arguments& arguments, const std::string& echo_socket,
+                     const std::string& machine, const std::vector<int>& sizes) {
+  Node node(arguments, machine, 1);
+  auto agent = node.agent(true);
+  if (!node.ready()) node.fail();
+  const auto ids = node.ids();
+  std::vector<Sample> ours(sizes.size());
+  Sample floor;
+  std::vector<std::pair<OneCall, Sample*>> sides = {{echo_call(echo_socket), &floor}};
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    sides.emplace_back(preferred_call(node.socket(), ids, sizes[i]), &ours[i]);
+  }
+  measure(sides, arguments.number("calls") / 4);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    rows("aligned " + std::to_string(sizes[i]) + " of " + std::to_string(ids.size()), ours[i],
+         floor, "");
+  }
 }
 
 void measure_calls(const Arguments& arguments) {
@@ -362,10 +403,10 @@ void measure_calls(const Arguments& arguments) {
           calls);
   row("Allocate p50", allocate.at(0.5), floor.at(0.5), "us", "<= 1.25x floor");
   row("Allocate p99", allocate.at(0.99), floor.at(0.99), "us", "<= 1.5x floor");
-  const std::string name = "preferred 2 of " + std::to_string(ids.size());
-  row((name + " p50").c_str(), preferred.at(0.5), floor.at(0.5), "us", "<= 1.5x floor");
-  row((name + " p99").c_str(), preferred.at(0.99), floor.at(0.99), "us", "");
+  rows("preferred 2 of " + std::to_string(ids.size()), preferred, floor, "<= 1.5x floor");
   measure_big(arguments, echo_socket);
+  measure_aligned(arguments, echo_socket, "h200x8-hgx.yaml", {4});
+  measure_aligned(arguments, echo_socket, "dual-baseboard-16.yaml", {8, 3});
 
   double ours_rate = throughput([&] { return allocate_call(node.socket(), ids.front()); }, 50'000);
   double floor_rate = throughput([&] { return echo_call(echo_socket); }, 50'000);
