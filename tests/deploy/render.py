@@ -167,7 +167,8 @@ def load(directory, kind):
 def transform(directory, build, things):
     for component in build.get("components", []):
         where = (directory / component).resolve()
-        things = transform(where, load(where, "Component"), things)
+        part = load(where, "Component")
+        things = transform(where, part, distinct(where, things + resources(where, part)))
     for entry in build.get("patches", []):
         allow(entry, {"path"}, f"{directory}: patches")
         for patch in read_yaml(directory / entry["path"]):
@@ -179,10 +180,8 @@ def transform(directory, build, things):
     return things
 
 
-def render(directory):
-    """All objects of a kustomization, in the order in which it names them."""
-    directory = pathlib.Path(directory).resolve()
-    build = load(directory, "Kustomization")
+def resources(directory, build):
+    """The objects that a kustomization or component names or generates itself."""
     things = []
     for name in build.get("resources", []):
         path = directory / name
@@ -193,13 +192,24 @@ def render(directory):
         else:
             raise Refused(f"{directory}/kustomization.yaml: resources: no such file: {name}")
     things += [generate(directory, g) for g in build.get("configMapGenerator", [])]
+    # Anchors in the files would otherwise make one patch change several places.
+    return [unshared(thing) for thing in things]
+
+
+def distinct(directory, things):
     seen = set()
     for thing in things:
         if identity(thing) in seen:
             raise Refused(f"{directory}: {'/'.join(identity(thing))} is there twice")
         seen.add(identity(thing))
-    # Anchors in the files would otherwise make one patch change several places.
-    return transform(directory, build, [unshared(thing) for thing in things])
+    return things
+
+
+def render(directory):
+    """All objects of a kustomization, in the order in which it names them."""
+    directory = pathlib.Path(directory).resolve()
+    build = load(directory, "Kustomization")
+    return transform(directory, build, distinct(directory, resources(directory, build)))
 
 
 def unshared(value):

@@ -68,6 +68,11 @@ def with_cdi_and_root_plugin(directory):
 
 
 @functools.cache
+def with_labels(directory, *names):
+    return with_components(directory, *(names or ("feature-discovery",)))
+
+
+@functools.cache
 def with_registry(directory):
     return variant(directory, lambda text: text.replace(
         "newName: kerf\n", "newName: registry.example:5000/gpu/kerf\n"))
@@ -81,6 +86,9 @@ def every_tree():
         yield f"{name} with a root plugin", with_root_plugin(directory)
         yield f"{name} with CDI", with_cdi(directory)
         yield f"{name} with CDI and a root plugin", with_cdi_and_root_plugin(directory)
+        yield f"{name} with labels", with_labels(directory)
+        yield f"{name} with labels by file", with_labels(directory, "feature-discovery-file")
+        yield f"{name} with node labels", with_labels(directory, "feature-discovery", "node-labels")
         yield f"{name} from a registry", with_registry(directory)
 
 
