@@ -96,6 +96,7 @@ bool Reader::map(const Node& node, const std::string& path, KeyCase key_case,
 void Reader::unknown_key(const Entry& entry, const std::string& path, KeyCase key_case,
                          const std::vector<Field>& fields) {
   std::vector<std::string_view> keys;
+  keys.reserve(fields.size());
   for (const Field& field : fields) keys.push_back(field.key);
   std::string hint;
   std::optional<std::string> near;

@@ -22,6 +22,7 @@ bool is_absence(const Error& error) {
 
 std::vector<std::string> uuids_of(const std::vector<Gpu>& gpus) {
   std::vector<std::string> uuids;
+  uuids.reserve(gpus.size());
   for (const Gpu& gpu : gpus) uuids.push_back(gpu.uuid);
   return uuids;
 }

@@ -223,16 +223,10 @@ class Gatherer {
 
   // False when the error is the whole driver's.
   bool take(unsigned index, Result<GpuAnswer> asked) {
-    if (!asked) {
-      unread_.push_back({index, "", std::move(asked.error())});
-    } else if (asked->error) {
-      unread_.push_back({index, std::move(asked->uuid), std::move(*asked->error)});
-    } else if (asked->gpu) {
-      complete(*asked->gpu);
-      add(std::move(*asked->gpu));
-    }
     if (asked) {
-      for (std::string& warning : asked->warnings) warnings_.push_back(std::move(warning));
+      take(index, *asked);
+    } else {
+      unread_.push_back({index, "", std::move(asked.error())});
     }
     return unread_.empty() || !nvml::is_driver_failure(unread_.back().error.native);
   }
@@ -253,6 +247,15 @@ class Gatherer {
   }
 
  private:
+  void take(unsigned index, GpuAnswer& asked) {
+    if (asked.error) {
+      unread_.push_back({index, std::move(asked.uuid), std::move(*asked.error)});
+    } else if (asked.gpu) {
+      complete(*asked.gpu);
+      add(std::move(*asked.gpu));
+    }
+    for (std::string& warning : asked.warnings) warnings_.push_back(std::move(warning));
+  }
   struct Unread {
     unsigned index;
     std::string uuid;

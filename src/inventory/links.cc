@@ -78,6 +78,7 @@ Result<LinkReading> read_row(const Session& session, const std::vector<Peer>& pe
 
 Result<LinkReading> read_links(const DriverAccess& access, const std::vector<Gpu>& gpus) {
   std::vector<Peer> peers;
+  peers.reserve(gpus.size());
   for (const Gpu& gpu : gpus) peers.push_back({gpu.uuid, gpu.pci_bus_id});
   LinkReading all;
   for (unsigned from = 0; from + 1 < peers.size(); ++from) {

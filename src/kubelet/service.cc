@@ -117,7 +117,8 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
       const plan::Resource& resource = plan->resources[at];
       auto it = resources.find(resource.name);
       bool is_new = it == resources.end();
-      if (is_new && (it = advertise(resource.name)) == resources.end()) continue;
+      if (is_new) it = advertise(resource.name);
+      if (it == resources.end()) continue;
       Served& served = *it->second;
       served.devices = resource.devices.size();
       served.unhealthy = static_cast<std::size_t>(std::ranges::count_if(

@@ -73,7 +73,7 @@ class Server {
 
   // `streams_changed` is called, on a transport thread, whenever a watch stream opened or closed.
   static Result<std::unique_ptr<Server>> start(std::vector<Method> methods,
-                                               std::function<void()> streams_changed = {});
+                                               const std::function<void()>& streams_changed = {});
   virtual ~Server() = default;
 
   // Serves a connected stream socket until either side ends it. Takes ownership.

@@ -40,8 +40,8 @@ struct EventPump::State {
   std::shared_ptr<SessionSlot> slot;
   std::vector<std::string> uuids;
   Sink sink;
-  std::chrono::milliseconds wait;
-  std::chrono::milliseconds grace;
+  std::chrono::milliseconds wait{0};
+  std::chrono::milliseconds grace{0};
 
   std::atomic<bool> stopping{false};
   std::atomic<Steady::rep> call_due{0};  // when the current call ought to be back; 0 between calls
