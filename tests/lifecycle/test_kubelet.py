@@ -96,8 +96,9 @@ class ARudeKubelet(node.NodeTest):
                    re.search(said[0], here.status()["resources"][0]["last_error"]))
         self.assertIn("again by itself", problem["remedy"])
         here.await_log(rf"level=warn room=kubelet .*{said[0]}")
+        eventually("it is counted", lambda:
+                   here.metric("kerf_registrations_total", result="failed") >= 1)
         failed = here.metric("kerf_registrations_total", result="failed")
-        self.assertGreaterEqual(failed, 1)
         eventually("it is tried again", lambda:
                    here.metric("kerf_registrations_total", result="failed") > failed)
         self.assertLessEqual(here.log().count('msg="not registered"'), 3)  # no line a try
