@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <utility>
 
 #include "base/files.h"
 #include "base/strings.h"
@@ -28,7 +29,8 @@ const std::vector<std::vector<std::string>>& config_files() {
     std::vector<std::vector<std::string>> files;
     auto in = [&](const std::vector<std::string>& dirs, const std::string& name) {
       std::vector<std::string> paths;
-      for (const std::string& dir : dirs) paths.push_back(dir + "/" + name);
+      paths.reserve(dirs.size());
+      for (const std::string& dir : dirs) paths.push_back(join_path(dir, name));
       files.push_back(std::move(paths));
     };
     in({"/etc/glvnd/egl_vendor.d", "/usr/share/glvnd/egl_vendor.d"}, "10_nvidia.json");
@@ -99,12 +101,11 @@ std::vector<DriverFile> firmware(const Rooted& root, const Roots& roots,
   add(release, "/lib/firmware/", true);
   std::vector<DriverFile> found;
   for (const std::string& dir : dirs) {
-    const std::string folder = dir + "/nvidia/" + version;
+    const std::string folder = join_path(join_path(dir, "nvidia"), version);
     for (const std::string& name : root.names(folder)) {
       if (!name.starts_with("gsp") || !name.ends_with(".bin")) continue;
-      if (auto target = root.resolve(folder + "/" + name)) {
-        found.push_back({folder + "/" + name, *target});
-      }
+      std::string path = join_path(folder, name);
+      if (auto target = root.resolve(path)) found.push_back({std::move(path), *target});
     }
     if (!found.empty()) break;
   }

@@ -38,7 +38,7 @@ std::optional<std::string> Rooted::resolve(std::string_view path) const {
       step_up(done);
       continue;
     }
-    const std::string next = done + "/" + part;
+    const std::string next = join_path(done, part);
     std::error_code error;
     const fs::file_status status = fs::symlink_status(here(next), error);
     if (error || !fs::exists(status)) return std::nullopt;
