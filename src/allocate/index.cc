@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -36,11 +35,15 @@ std::uint32_t hash_of(std::string_view text) {
 
 // The number if it is written as a replica number is: digits without a leading zero.
 std::optional<std::uint32_t> replica_number(std::string_view text) {
-  if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+  constexpr std::size_t kMostDigits = 9;  // so that it cannot overflow; there are far fewer devices
+  if (text.empty() || text.size() > kMostDigits || (text.size() > 1 && text.front() == '0')) {
+    return std::nullopt;
+  }
   std::uint32_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  for (const char digit : text) {
+    if (digit < '0' || digit > '9') return std::nullopt;
+    number = 10 * number + static_cast<std::uint32_t>(digit - '0');
+  }
   return number;
 }
 

@@ -21,6 +21,7 @@ class Reader {
   // False at the end and on malformed input; `ok` tells which.
   bool next(Field& field) {
     if (rest_.empty()) return false;
+    if (short_bytes(field)) return true;
     std::uint64_t key = 0;
     if (!varint(key) || key >> 3 == 0 || key >> 32 != 0) return bad();
     field.number = static_cast<std::uint32_t>(key >> 3);
@@ -42,6 +43,18 @@ class Reader {
   bool ok() const { return ok_; }
 
  private:
+  // The usual case at once: bytes of less than 128, in a field below 16.
+  bool short_bytes(Field& field) {
+    if (rest_.size() < 2) return false;
+    const auto key = static_cast<unsigned char>(rest_[0]);
+    const auto size = static_cast<unsigned char>(rest_[1]);
+    if ((key & 0x87) != 2 || key < 8 || size >= 0x80 || rest_.size() - 2 < size) return false;
+    field.number = key >> 3;
+    field.type = 2;
+    field.bytes = rest_.substr(2, size);
+    rest_.remove_prefix(2 + std::size_t{size});
+    return true;
+  }
   bool bad() {
     ok_ = false;
     return false;
