@@ -52,6 +52,7 @@ std::vector<std::uint32_t> grow_one_set(const Scores& scores,
 std::vector<std::uint32_t> choose_aligned(const Scores& scores,
                                           const std::vector<std::uint32_t>& required,
                                           std::size_t size, std::size_t* looked_at) {
+  if (looked_at != nullptr) *looked_at = 0;
   if (size == 0 || size > scores.count || required.size() > size) return {};
   // Alone a GPU has no score, so that the first one is as good as any.
   if (size == 1) return required.empty() ? std::vector<std::uint32_t>{0} : required;

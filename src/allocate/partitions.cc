@@ -166,7 +166,7 @@ void Partitions::weigh_last_two(Frame& frame) const {
 // Twice the bound of a partition: for every GPU its best neighbours in `rest`, as many as its set
 // has room for; the smaller set is made of those that lose least by it.
 int Partitions::bound_of(Frame& frame) const {
-  std::array<int, kMost> losses;
+  std::array<int, kMost> losses{};
   std::size_t many = 0;
   int sum = 0;
   const std::size_t smaller = size_ - frame.lacking;
@@ -200,7 +200,7 @@ int Partitions::reachable(const Frame& frame, const Growing& growing, int base,
                           std::size_t members) const {
   const int so_far = base + 2 * growing.score - growing.weight;
   if (members == 0) return so_far;
-  std::array<int, kMost> gains;
+  std::array<int, kMost> gains{};
   std::size_t many = 0;
   for (Mask more = frame.rest & ~(bit(growing.last + 1) - 1); more != 0; more &= more - 1) {
     const std::size_t gpu = lowest(more);
@@ -223,7 +223,7 @@ bool Partitions::fits(const Frame& frame, Mask set, std::size_t gpu) const {
 
 Partitions::Growing Partitions::grown(const Growing& from, const Frame& frame,
                                       std::size_t gpu) const {
-  Growing next;
+  Growing next{};
   next.set = from.set | bit(gpu);
   next.last = gpu;
   next.wanted = from.wanted - 1;

@@ -86,7 +86,7 @@ Symmetries::Mask Symmetries::kind(Mask set) const {
 Symmetries::Mask Symmetries::code(const Group& group, Mask set) const {
   if (set == 0 || set == group.gpus) return (Mask{1} << std::popcount(set)) - 1;
   if (group.parts.empty()) return (Mask{1} << std::popcount(set)) - 1;
-  std::array<Mask, kMost> codes;
+  std::array<Mask, kMost> codes{};
   std::size_t many = 0;
   for (std::size_t part : group.parts) {
     codes[many++] = code(groups_[part], set & groups_[part].gpus);
