@@ -150,7 +150,7 @@ Error explain(std::string_view what, const std::string& path, int error_number) 
 Result<bool> grant(const Fd& fd, const std::string& path, mode_t mode, std::uint32_t uid,
                    std::uint16_t permissions) {
   const std::string file = through(fd);
-  std::array<char, 4096> buffer;
+  std::array<char, 4096> buffer{};
   const ssize_t size = getxattr(file.c_str(), kAccessAcl, buffer.data(), buffer.size());
   if (size < 0 && errno != ENODATA) return fail(explain("cannot read the ACL", path, errno));
   Acl before = from_mode(mode);
@@ -202,7 +202,7 @@ Result<Opened> open_directory(const std::string& path) {
 Result<bool> make_sticky(const Opened& directory, const std::string& path) {
   if ((directory.about.st_mode & S_ISVTX) != 0) return false;
   // With an ACL the group bits show the mask, which must be kept: read the mode anew.
-  struct stat now;
+  struct stat now{};
   if (fstat(directory.fd.get(), &now) != 0 ||
       chmod(through(directory.fd).c_str(), (now.st_mode & 07777) | S_ISVTX) != 0) {
     return fail(explain("cannot set the sticky bit", path, errno));
