@@ -15,6 +15,7 @@
 #include "agent/config_source.h"
 #include "agent/counters.h"
 #include "agent/host_facts.h"
+#include "agent/named_config.h"
 #include "agent/node.h"
 #include "agent/steps.h"
 #include "allocate/allocate.h"
@@ -70,11 +71,14 @@ class Agent {
   Status start_service();
   Status start_components();
   Status start_pages();
+  Status start_choosing();
 
   void on_signal(int number);
   void on_snapshot(inventory::SnapshotPtr snapshot);
+  bool gives_up(const inventory::Driver& driver);
   void reload();
   void refuse(const Error& error);
+  void tell_refused(const Error& error);
   void apply();
   void publish();
   kubelet::Answers answers(const plan::PlanPtr& plan, std::size_t resource) const;
@@ -99,6 +103,7 @@ class Agent {
   std::unique_ptr<Surroundings> surroundings_;
   std::vector<std::unique_ptr<Component>> components_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<NamedConfig> named_;  // with --config-file-srcdir
   bool ending_ = false;
   int exit_status_ = 0;
 };
@@ -138,11 +143,17 @@ int Agent::run() {
         !s) {
       return s;
     }
+    if (auto s = steps.run(
+            "serving pages", [&] { return start_pages(); },
+            [&] {
+              if (server_) server_->stop();
+            });
+        !s) {
+      return s;
+    }
+    if (node_.effective().process.config_srcdir.empty()) return {};
     return steps.run(
-        "serving pages", [&] { return start_pages(); },
-        [&] {
-          if (server_) server_->stop();
-        });
+        "following the node's label", [&] { return start_choosing(); }, [&] { named_.reset(); });
   };
   if (Status started = start(); !started) {
     log::error("agent", "error starting plugins", started.error());
@@ -177,7 +188,31 @@ Status Agent::read_configuration() {
   if (auto facts = host_facts(roots_, effective->config); !facts) {
     return fail(std::move(facts.error()));
   }
-  return node_.configure(*effective, from);
+  if (process.config_srcdir.empty()) return node_.configure(*effective, from);
+  if (!process.config_file.empty()) {
+    log::warn("config", "--config-file (CONFIG_FILE) is ignored",
+              {{"hint", "--config-file-srcdir (CONFIG_FILE_SRCDIR) goes before it"}});
+    source_.use_file("");
+    effective = source_.load();
+    if (!effective) return fail(std::move(effective.error()).during("unable to load config"));
+  }
+  node_.prepare(*effective);
+  return {};
+}
+
+// The configuration follows once the node's label is known.
+Status Agent::start_choosing() {
+  auto options = named_config_options(node_.effective().process, version_);
+  if (!options) return fail(std::move(options.error()));
+  auto chosen = [this](const std::string& path) {
+    source_.use_file(path);
+    reload();
+    source_.watch(loop_, path, [this] { reload(); });
+  };
+  named_ = std::make_unique<NamedConfig>(
+      loop_, std::move(*options),
+      NamedConfigHandlers{chosen, [] {}, [this] { publish(); }, [](const Error&) {}});
+  return {};
 }
 
 Status Agent::listen_for_signals() {
@@ -281,16 +316,8 @@ void Agent::on_snapshot(inventory::SnapshotPtr snapshot) {
   if (ending_) return;
   const inventory::Driver& driver = snapshot->driver;
   using enum inventory::DriverState;
-  bool first = node_.plan() == nullptr;
-  bool broken = driver.state == kAbsent || driver.state == kFailed;
-  if (first && broken && node_.effective().config.fail_on_init_error) {
-    log::error(
-        "agent", "error starting plugins: failed to initialize NVML",
-        {{"err", driver.detail},
-         {"hint", "set --fail-on-init-error=false (FAIL_ON_INIT_ERROR) to wait for a driver"}});
-    end(1);
-    return;
-  }
+  bool first = node_.configured() && node_.plan() == nullptr;
+  if (first && gives_up(driver)) return;
   if (first && driver.state != kReady) {
     log::warn("agent",
               driver.state == kAbsent ? "no driver, waiting for one"
@@ -303,7 +330,20 @@ void Agent::on_snapshot(inventory::SnapshotPtr snapshot) {
   apply();
 }
 
+bool Agent::gives_up(const inventory::Driver& driver) {
+  using enum inventory::DriverState;
+  bool broken = driver.state == kAbsent || driver.state == kFailed;
+  if (!broken || !node_.effective().config.fail_on_init_error) return false;
+  log::error(
+      "agent", "error starting plugins: failed to initialize NVML",
+      {{"err", driver.detail},
+       {"hint", "set --fail-on-init-error=false (FAIL_ON_INIT_ERROR) to wait for a driver"}});
+  end(1);
+  return true;
+}
+
 void Agent::reload() {
+  if (named_ && !named_->chosen()) return;  // SIGHUP before there is anything to load
   Result<config::Effective> effective = source_.load();
   if (!effective) return refuse(effective.error());
   for (const config::Diagnostic& finding : effective->findings) {
@@ -313,11 +353,14 @@ void Agent::reload() {
   bool other_library =
       effective->config.container_driver_root != node_.effective().config.container_driver_root;
   const std::string& file = effective->process.config_file;
+  bool first = !node_.configured();
   if (Status done = node_.configure(*effective, file.empty() ? "defaults" : file); !done) {
     log::error("config", "refused, the one before stays in force", done.error());
+    tell_refused(done.error());
     publish();
     return;
   }
+  if (first && node_.plan() && gives_up(node_.plan()->snapshot->driver)) return;
   log::info("config", "reloaded", {{"file", file}});
   if (other_library) {
     log::warn("config", "flags.plugin.containerDriverRoot takes effect at the next start");
@@ -328,7 +371,12 @@ void Agent::reload() {
 void Agent::refuse(const Error& error) {
   log::error("config", "refused, the one before stays in force", error);
   node_.refuse(error);
+  tell_refused(error);
   publish();
+}
+
+void Agent::tell_refused(const Error& error) {
+  for (auto& component : components_) component->configuration_refused(error.text());
 }
 
 void Agent::apply() {
@@ -392,6 +440,12 @@ metrics::NodeStatus Agent::status() const {
   metrics::NodeStatus out = node_.status();
   if (has_component("devices")) add_kubelet(service_->status(), out);
   if (cdi_specs_) std::ranges::copy(cdi_specs_->problems(), std::back_inserter(out.problems));
+  if (std::optional<Error> problem = named_ ? named_->problem() : std::nullopt) {
+    out.problems.push_back(
+        {node_.configured() ? metrics::Severity::kDegraded : metrics::Severity::kWaiting,
+         "the configuration that the node's label names is not in force: " + problem->what,
+         problem->subject, problem->hint.empty() ? "" : problem->hint + "."});
+  }
   for (const auto& component : components_) {
     for (metrics::Problem& problem : component->problems()) {
       out.problems.push_back(std::move(problem));

@@ -50,6 +50,8 @@ class Component {
   virtual ~Component() = default;
   // After every change of configuration or inventory, whether or not it concerns this component.
   virtual void observe(const View& view) = 0;
+  // A newer configuration was refused, and why; the one before stays in force.
+  virtual void configuration_refused(const std::string& /*why*/) {}
   // Ends threads, processes and timers of its own, within a second. Nothing is called afterwards.
   virtual void stop() = 0;
   // What is wrong now, for the page and /health; empty while all is well.

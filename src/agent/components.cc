@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/component.h"
+#include "agent/events_component.h"
 #include "agent/labels_component.h"
 
 namespace kerf::agent {
@@ -17,7 +18,8 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 1> kRows{{
+constexpr std::array<Row, 2> kRows{{
+    {"events", make_events_component},
     {"labels", make_labels_component},
 }};
 

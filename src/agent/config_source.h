@@ -25,6 +25,9 @@ class ConfigSource {
   // Reads everything anew. Errors name flag, variable, or file, line and column; see config/load.h.
   Result<config::Effective> load();
 
+  // From now on this file is read, whatever command line and environment say; "" for none.
+  void use_file(const std::string& path) { flags_["config-file"] = {path}; }
+
   // Calls `changed` whenever the file named by --config-file has other content than at the last
   // load, whether or not it is valid. Several changes in quick succession are reported once.
   void watch(asio::io_context& loop, const std::string& file, std::function<void()> changed);

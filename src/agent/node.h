@@ -27,6 +27,11 @@ class Node {
  public:
   Node(const Clock& clock, std::string version);
 
+  // What the process was started with, while it is not known yet which configuration is this
+  // node's: nothing is planned before configure().
+  void prepare(const config::Effective& effective) { effective_ = effective; }
+  bool configured() const { return configured_; }
+
   // Puts a configuration in force. When it contradicts itself or the hardware the error says so,
   // and the one before stays. `source` is where it came from, for people.
   Status configure(const config::Effective& effective, const std::string& source);
