@@ -163,12 +163,13 @@ class LabelsComponent final : public Component {
     }
     make_error_.reset();
     labels_ = std::move(made->labels);
+    made_ = true;
     warn(std::move(made->warnings), label_warnings_);
   }
 
   // `verify`: also when they were written before.
   void put(bool verify) {
-    if (!labels_) return;
+    if (!made_) return;
     if (busy_) {
       again_ |= verify || labels_ != sent_;
       return;
@@ -179,7 +180,7 @@ class LabelsComponent final : public Component {
       case Place::Kind::kStdout:
         return put_stdout();
       case Place::Kind::kFile:
-        return settle(labels::put_file(place_.file, *labels_));
+        return settle(labels::put_file(place_.file, labels_));
       case Place::Kind::kNodeFeature:
       case Place::Kind::kNode:
         return put_object();
@@ -188,7 +189,7 @@ class LabelsComponent final : public Component {
 
   void put_stdout() {
     if (labels_ == written_) return settle(false);
-    Status printed = print(labels::to_text(*labels_));
+    Status printed = print(labels::to_text(labels_));
     printed ? settle(true) : settle(fail(std::move(printed.error())));
   }
 
@@ -197,7 +198,7 @@ class LabelsComponent final : public Component {
       if (Status ready = connect(); !ready) return settle(fail(std::move(ready.error())));
     }
     busy_ = true;
-    publisher_->put(*labels_, [this](Result<bool> wrote) {
+    publisher_->put(labels_, [this](Result<bool> wrote) {
       busy_ = false;
       settle(std::move(wrote));
       if (std::exchange(again_, false) && !done_) put(true);
@@ -235,9 +236,9 @@ class LabelsComponent final : public Component {
   void settle(Result<bool> wrote) {
     if (!wrote) return settle_failed(std::move(wrote.error()));
     if (*wrote) {
-      log::info("labels", "set", {{"labels", sent_->size()}, {"in", place_name()}});
+      log::info("labels", "set", {{"labels", sent_.size()}, {"in", place_name()}});
       surroundings_.note(metrics::EventLevel::kInfo,
-                         std::to_string(sent_->size()) + " node labels set");
+                         std::to_string(sent_.size()) + " node labels set");
     }
     written_ = sent_;
     put_error_.reset();
@@ -311,8 +312,9 @@ class LabelsComponent final : public Component {
   labels::Facts facts_;
   bool driver_seen_ = false;
   bool done_ = false;                      // oneshot
-  std::optional<labels::Labels> labels_;   // as they should be
-  std::optional<labels::Labels> sent_;     // by the last attempt
+  bool made_ = false;                      // labels_ is known
+  labels::Labels labels_;                  // as they should be
+  labels::Labels sent_;                    // by the last attempt
   std::optional<labels::Labels> written_;  // by the last attempt, if it succeeded
   std::optional<Error> make_error_;
   std::optional<Error> put_error_;

@@ -1,5 +1,6 @@
 #include "labels/publish.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -16,7 +17,7 @@ void Publisher::put(const Labels& labels, Done done) {
   labels_ = labels;
   done_ = std::move(done);
   tries_ = 0;
-  if (target_.node_itself || owners_) return get();
+  if (target_.node_itself || owners_known_) return get();
   find_owners();
 }
 
@@ -24,6 +25,7 @@ void Publisher::put(const Labels& labels, Done done) {
 void Publisher::find_owners() {
   if (target_.pod.empty()) {
     owners_ = "[]";
+    owners_known_ = true;
     return get();
   }
   send_({kube::Verb::kGet, pod_path(target_.name_space, target_.pod), ""},
@@ -36,6 +38,7 @@ void Publisher::find_owners() {
                       {{"pod", target_.pod}, {"err", owners.error().text()}});
           }
           owners_ = owners.value_or("[]");
+          owners_known_ = true;
           get();
         });
 }
@@ -58,21 +61,22 @@ void Publisher::take(const Result<kube::Response>& current) {
   }
   auto change = target_.node_itself
                     ? node_patch(current->body, labels_)
-                    : changed_node_feature(current->body, target_.node, labels_, *owners_);
+                    : changed_node_feature(current->body, target_.node, labels_, owners_);
   if (!change) return finish(fail(std::move(change.error())));
-  if (!*change) return finish(false);
+  std::optional<std::string> body = std::move(*change);
+  if (!body) return finish(false);
   if (target_.node_itself) {
-    return write(kube::Verb::kMergePatch, node_path(target_.node), std::move(**change));
+    return write(kube::Verb::kMergePatch, node_path(target_.node), std::move(*body));
   }
   write(
       kube::Verb::kPut,
       node_features_path(target_.name_space) + "/" + kube::escape(node_feature_name(target_.node)),
-      std::move(**change));
+      std::move(*body));
 }
 
 void Publisher::create() {
   write(kube::Verb::kPost, node_features_path(target_.name_space),
-        new_node_feature(target_.node, target_.name_space, labels_, *owners_));
+        new_node_feature(target_.node, target_.name_space, labels_, owners_));
 }
 
 void Publisher::write(kube::Verb verb, std::string path, std::string body) {

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -45,7 +44,8 @@ class Publisher {
 
   Send send_;
   Target target_;
-  std::optional<std::string> owners_;
+  bool owners_known_ = false;
+  std::string owners_;
   Labels labels_;
   Done done_;
   int tries_ = 0;

@@ -61,6 +61,19 @@ class Security(unittest.TestCase):
         rules = trees.the(trees.TEN_SLICES, "ClusterRole")["rules"]
         self.assertEqual(rows, {r: rule["verbs"] for rule in rules for r in rule["resources"]})
 
+    def test_the_table_of_labelling_components_is_true(self):
+        for component, kind, grants, uid in table(SECURITY, "component", "kind", "grants", "uid"):
+            needed = ("feature-discovery",) if component == "node-labels" else ()
+            tree = trees.with_labels(trees.TEN_SLICES, *needed, component)
+            labeller = next(c for c in pod(tree)["containers"] if c["name"] == "gpu-feature-discovery")
+            self.assertEqual(labeller["securityContext"]["runAsUser"], int(uid), component)
+            if kind != "–":
+                role = next(o for o in trees.objects(tree, kind.split(" ")[0])
+                            if o["metadata"]["name"] != "nvidia-device-plugin")
+                said = "; ".join(f"{r}: {', '.join(rule['verbs'])}" for rule in role["rules"]
+                                 for r in rule["resources"])
+                self.assertEqual(grants, said, component)
+
     def test_no_container_is_privileged_anywhere(self):
         for _, tree in trees.every_tree():
             self.assertNotIn("privileged: true", yaml.safe_dump_all(trees.rendered(tree)))
