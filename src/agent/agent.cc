@@ -415,22 +415,13 @@ kubelet::Answers Agent::answers(const plan::PlanPtr& plan, std::size_t resource)
 kubelet::Observer Agent::observer() {
   kubelet::Observer observer;
   observer.allocated = [this](const kubelet::Observer::Allocation& allocation) {
-    std::vector<std::string> ids(allocation.ids.begin(), allocation.ids.end());
-    std::optional<Error> error;
-    if (allocation.error != nullptr) error = *allocation.error;
-    asio::post(loop_, [this, resource = std::string(allocation.resource), ids = std::move(ids),
-                       error = std::move(error)] {
-      node_.allocated(resource, ids, error ? &*error : nullptr);
-      publish();
-    });
+    node_.allocated(allocation.resource, allocation.ids, allocation.error);
+    publish();
   };
   observer.available = [this](std::string_view resource,
                               std::span<const std::string_view> available) {
-    std::vector<std::string> ids(available.begin(), available.end());
-    asio::post(loop_, [this, name = std::string(resource), ids = std::move(ids)] {
-      node_.available(name, ids);
-      publish();
-    });
+    node_.available(resource, available);
+    publish();
   };
   observer.changed = [this](const std::string&) { publish(); };
   return observer;

@@ -1,21 +1,23 @@
 #include "agent/ledger.h"
 
 #include <set>
+#include <unordered_set>
 
 namespace kerf::agent {
 
-void Ledger::allocated(std::span<const std::string> ids, std::int64_t now_ms) {
-  for (const std::string& id : ids) uses_[id] = Use{now_ms, Source::kAllocate, {}};
+void Ledger::allocated(std::span<const std::string_view> ids, std::int64_t now_ms) {
+  for (std::string_view id : ids) uses_[std::string(id)] = Use{now_ms, Source::kAllocate, {}};
 }
 
-void Ledger::available(std::span<const std::string> healthy, std::span<const std::string> available,
-                       std::int64_t now_ms) {
-  std::set<std::string_view> free(available.begin(), available.end());
-  for (const std::string& id : healthy) {
+void Ledger::available(std::span<const std::string_view> healthy,
+                       std::span<const std::string_view> available, std::int64_t now_ms) {
+  std::unordered_set<std::string_view> free(available.begin(), available.end());
+  for (std::string_view id : healthy) {
+    auto known = uses_.find(id);
     if (free.contains(id)) {
-      uses_.erase(id);
-    } else {
-      uses_.try_emplace(id, Use{now_ms, Source::kPreferredAllocation, {}});
+      if (known != uses_.end()) uses_.erase(known);
+    } else if (known == uses_.end()) {
+      uses_.emplace(id, Use{now_ms, Source::kPreferredAllocation, {}});
     }
   }
   exact_ = true;
@@ -23,7 +25,7 @@ void Ledger::available(std::span<const std::string> healthy, std::span<const std
 
 void Ledger::pod_resources(std::span<const ContainerDevices> containers, std::int64_t asked_ms,
                            std::int64_t now_ms) {
-  std::map<std::string, Use> next;
+  decltype(uses_) next;
   for (const ContainerDevices& container : containers) {
     for (const std::string& id : container.ids) {
       auto known = uses_.find(id);

@@ -7,9 +7,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kerf::agent {
@@ -31,12 +33,12 @@ struct ContainerDevices {
 class Ledger {
  public:
   // Allocate answered with success for these ids.
-  void allocated(std::span<const std::string> ids, std::int64_t now_ms);
+  void allocated(std::span<const std::string_view> ids, std::int64_t now_ms);
   // GetPreferredAllocation was asked: of `all` (the resource's ids), those in `available` are free
   // and the others are in use. Unhealthy devices are not available and not necessarily in use, so
   // only `healthy` ids are judged.
-  void available(std::span<const std::string> healthy, std::span<const std::string> available,
-                 std::int64_t now_ms);
+  void available(std::span<const std::string_view> healthy,
+                 std::span<const std::string_view> available, std::int64_t now_ms);
   // The kubelet's whole list. Ids allocated after `asked_ms` that are missing from it are kept: the
   // pod was being admitted while the kubelet answered.
   void pod_resources(std::span<const ContainerDevices> containers, std::int64_t asked_ms,
@@ -51,7 +53,7 @@ class Ledger {
   bool exact() const { return exact_; }
 
  private:
-  std::map<std::string, Use> uses_;
+  std::map<std::string, Use, std::less<>> uses_;
   bool exact_ = false;
 };
 

@@ -3,7 +3,7 @@
 namespace kerf::agent {
 namespace {
 
-using Ids = std::vector<std::string>;
+using Ids = std::vector<std::string_view>;
 
 TEST(Ledger, TakesAllocateAtItsWordUntilSomebodyKnowsBetter) {
   Ledger ledger;
@@ -57,7 +57,7 @@ TEST(Ledger, ANewOwnerStartsANewUse) {
 TEST(Ledger, ForgetsDevicesThatAreNoLongerAdvertised) {
   Ledger ledger;
   ledger.allocated(Ids{"a::8", "a::1"}, 1);
-  ledger.keep_only(Ids{"a::0", "a::1"});
+  ledger.keep_only(std::vector<std::string>{"a::0", "a::1"});
   EXPECT_EQ(ledger.size(), 1u);
 }
 

@@ -137,7 +137,7 @@ std::vector<std::string> Node::advertised_ids() const {
   return ids;
 }
 
-void Node::allocated(std::string_view resource, std::span<const std::string> ids,
+void Node::allocated(std::string_view resource, std::span<const std::string_view> ids,
                      const Error* error) {
   std::string what = join(ids, ", ") + " of " + std::string(resource);
   if (error != nullptr) {
@@ -150,11 +150,12 @@ void Node::allocated(std::string_view resource, std::span<const std::string> ids
   note(metrics::EventLevel::kInfo, "Gave out " + what);
 }
 
-void Node::available(std::string_view resource, std::span<const std::string> ids) {
+void Node::available(std::string_view resource, std::span<const std::string_view> ids) {
   if (!plan_) return;
   const plan::Resource* found = plan::find_resource(*plan_, resource);
   if (found == nullptr) return;
-  std::vector<std::string> healthy;
+  std::vector<std::string_view> healthy;
+  healthy.reserve(found->devices.size());
   for (const plan::Device& device : found->devices) {
     if (device.healthy) healthy.push_back(device.id);
   }

@@ -42,8 +42,9 @@ class Node {
   void observe(inventory::SnapshotPtr snapshot);
 
   // The kubelet gave out, or was told to be free, these ids of a resource.
-  void allocated(std::string_view resource, std::span<const std::string> ids, const Error* error);
-  void available(std::string_view resource, std::span<const std::string> ids);
+  void allocated(std::string_view resource, std::span<const std::string_view> ids,
+                 const Error* error);
+  void available(std::string_view resource, std::span<const std::string_view> ids);
   void pod_resources(std::span<const ContainerDevices> containers, std::int64_t asked_ms);
   // Somebody holds a device, as far as is known.
   bool any_in_use() const { return ledger_.size() > 0; }

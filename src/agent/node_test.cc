@@ -80,9 +80,9 @@ TEST_F(NodeTest, AConfigurationThatCannotBePlannedChangesNothing) {
 TEST_F(NodeTest, RemembersWhoHoldsWhatUntilTheKubeletSaysItIsFree) {
   ASSERT_TRUE(node_.configure(effective(2), "config.yaml"));
   node_.observe(machine(1));
-  node_.allocated("nvidia.com/gpu", std::vector<std::string>{"GPU-0::1"}, nullptr);
+  node_.allocated("nvidia.com/gpu", std::vector<std::string_view>{"GPU-0::1"}, nullptr);
   EXPECT_EQ(node_.status().resources[0].in_use, 1u);
-  node_.available("nvidia.com/gpu", std::vector<std::string>{"GPU-0::0", "GPU-0::1"});
+  node_.available("nvidia.com/gpu", std::vector<std::string_view>{"GPU-0::0", "GPU-0::1"});
   EXPECT_EQ(node_.status().resources[0].in_use, 0u);
 }
 
@@ -90,7 +90,7 @@ TEST_F(NodeTest, ARefusedAllocationIsAnEventAndNoUse) {
   ASSERT_TRUE(node_.configure(effective(2), "config.yaml"));
   node_.observe(machine(1));
   Error error{Kind::kInvalid, "maximum request size for shared resources is 1; found 2", "", "", 0};
-  node_.allocated("nvidia.com/gpu", std::vector<std::string>{"GPU-0::0", "GPU-0::1"}, &error);
+  node_.allocated("nvidia.com/gpu", std::vector<std::string_view>{"GPU-0::0", "GPU-0::1"}, &error);
   EXPECT_FALSE(node_.any_in_use());
   EXPECT_NE(node_.status().events.back().text.find("maximum request size"), std::string::npos);
 }
@@ -105,7 +105,7 @@ TEST_F(NodeTest, KeepsABoundedListOfEvents) {
 TEST_F(NodeTest, ShrinkingForgetsSlicesThatNoLongerExist) {
   ASSERT_TRUE(node_.configure(effective(4), "config.yaml"));
   node_.observe(machine(1));
-  node_.allocated("nvidia.com/gpu", std::vector<std::string>{"GPU-0::3"}, nullptr);
+  node_.allocated("nvidia.com/gpu", std::vector<std::string_view>{"GPU-0::3"}, nullptr);
   ASSERT_TRUE(node_.configure(effective(2), "config.yaml"));
   EXPECT_FALSE(node_.any_in_use());
 }

@@ -37,7 +37,7 @@ struct Node {
 TEST(Status, ShowsEverySliceUnderItsGpu) {
   Node node(4);
   Ledger ledger;
-  ledger.allocated(std::vector<std::string>{"GPU-1::2"}, 77);
+  ledger.allocated(std::vector<std::string_view>{"GPU-1::2"}, 77);
   metrics::NodeStatus status;
   describe(*node.snapshot, node.plan, ledger, status);
   ASSERT_EQ(status.gpus.size(), 2u);

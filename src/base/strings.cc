@@ -54,13 +54,26 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
-std::string join(std::span<const std::string> parts, std::string_view separator) {
+namespace {
+
+template <typename Part>
+std::string joined(std::span<const Part> parts, std::string_view separator) {
   std::string out;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) out += separator;
-    out += parts[i];
+  for (const Part& part : parts) {
+    if (&part != parts.data()) out += separator;
+    out += part;
   }
   return out;
+}
+
+}  // namespace
+
+std::string join(std::span<const std::string> parts, std::string_view separator) {
+  return joined(parts, separator);
+}
+
+std::string join(std::span<const std::string_view> parts, std::string_view separator) {
+  return joined(parts, separator);
 }
 
 std::string_view trim(std::string_view text) {

@@ -13,6 +13,7 @@ namespace kerf {
 // Pieces between separators; "a,,b" gives three, "" gives one empty piece.
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(std::span<const std::string> parts, std::string_view separator);
+std::string join(std::span<const std::string_view> parts, std::string_view separator);
 // Without leading and trailing spaces, tabs, CR and LF.
 std::string_view trim(std::string_view text);
 std::string to_lower(std::string_view text);
