@@ -16,6 +16,7 @@
 #include "cli/agent_command.h"
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
+#include "cli/config_manager_command.h"
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
 #include "cli/prepare_command.h"
@@ -67,6 +68,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_labels(args, environ); }},
     {"gpu-feature-discovery", "label this node, as NVIDIA's program of that name does",
      [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
+    {"config-manager", "link the configuration that the node's label chooses",
+     [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -78,6 +81,7 @@ constexpr Command kLinks[] = {
     {"nvidia-device-plugin", "", kCommands[0].run},
     {"gpu-feature-discovery", "",
      [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
+    {"config-manager", "", [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };

@@ -1,9 +1,12 @@
 """What the cluster is told about this node's GPUs, and the configuration that the node's label
 chooses, against an API server of the test."""
 
+import os
+import sys
+
 import apiserver
 import node
-from node import config, eventually
+from node import KERF, Process, config, eventually
 
 NODES = "/api/v1/nodes"
 NODE = f"{NODES}/worker-1"
@@ -194,6 +197,95 @@ class TheNodesLabel(ClusterTest):
         chosen = self.here.log().count("msg=chosen")
         self.assertLess(chosen, 100)
         self.assertEqual(self.here.log().count("msg=starting"), 1)
+
+
+# Writes a line for each SIGHUP.
+LISTENER = """
+import signal
+signal.signal(signal.SIGHUP, lambda *_: print("told", flush=True))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+class TheConfigManager(ClusterTest):
+    def setUp(self):
+        self.here = self.node()
+        self.configs = self.here.directory / "configs"
+        self.configs.mkdir()
+        for name in ("a", "b"):
+            (self.configs / name).write_text(name)
+        self.link = self.here.directory / "chosen.yaml"
+        self.api = apiserver.ApiServer(self.here.directory)
+        self.addCleanup(self.api.close)
+
+    def begin(self, name, arguments, **options):
+        process = Process(arguments, self.here.directory / f"{name}.log", **options)
+        self.here.others.append(process)
+        return process
+
+    def manage(self, *more, **env):
+        environment = {**self.here.environment, "NODE_NAME": "worker-1",
+                       "KUBECONFIG": str(self.api.kubeconfig), "CONFIG_FILE_SRCDIR": str(self.configs),
+                       "CONFIG_FILE_DST": str(self.link), **env}
+        return self.begin("manager", ["config-manager", *more], executable=KERF, env=environment)
+
+    def listen(self):
+        # A name of its own: all processes of the machine are looked at.
+        self.name = f"listener-{os.getpid()}-{id(self)}"
+        listener = self.begin("listener", [self.name, "-c", LISTENER], executable=sys.executable)
+        eventually("the listener is ready", lambda: "ready" in listener.text())
+        return listener
+
+    def await_link(self, name):
+        eventually(f"the link leads to {name}",
+                   lambda: self.link.is_symlink() and os.readlink(self.link) == name)
+
+    def test_links_what_the_label_names_and_tells_the_process(self):
+        listener = self.listen()
+        self.serve("a")
+        manager = self.manage(f"--process-to-signal={self.name}")
+        self.await_link(str(self.configs / "a"))
+        eventually("a signal", lambda: listener.text().count("told") == 1)
+        self.label("b")
+        self.await_link(str(self.configs / "b"))
+        eventually("a signal", lambda: listener.text().count("told") == 2)
+        self.await_event("ConfigApplied", "/b is in force")
+        (self.configs / "b").write_text("edited")
+        eventually("a signal", lambda: listener.text().count("told") == 3)
+        self.label("c")
+        self.await_event("ConfigRefused", "specified config c does not exist")
+        self.assertEqual(os.readlink(self.link), str(self.configs / "b"))
+        self.assertTrue(manager.running())
+        manager.signal(15)
+        self.assertEqual(manager.wait(), 0)
+
+    def test_waits_for_the_label_also_when_it_runs_once(self):
+        manager = self.manage("--oneshot", DEFAULT_CONFIG="a", SEND_SIGNAL="false")
+        eventually("the API server was asked", lambda: self.api.count(f"GET {NODES}") >= 2)
+        self.assertFalse(self.link.exists())
+        self.serve("b")
+        self.assertEqual(manager.wait(), 0)
+        self.await_link(str(self.configs / "b"))
+
+    def test_fails_when_it_runs_once_and_nothing_can_be_chosen(self):
+        self.serve()
+        manager = self.manage("--oneshot", SEND_SIGNAL="false", FALLBACK_STRATEGIES="named,single")
+        self.assertEqual(manager.wait(), 1)
+        self.assertIn("all fallbacks failed", manager.text())
+
+    def test_links_nothing_for_the_empty_fallback(self):
+        self.serve()
+        manager = self.manage("--oneshot", "--send-signal=false", "--fallback-strategies", "empty")
+        self.assertEqual(manager.wait(), 0)
+        self.await_link("/dev/null")
+
+    def test_names_what_is_missing(self):
+        for variable in ("NODE_NAME", "CONFIG_FILE_SRCDIR", "CONFIG_FILE_DST", "NODE_LABEL"):
+            manager = self.manage(**{variable: ""})
+            self.assertEqual(manager.wait(), 1)
+            self.assertIn("must not be empty string", manager.text())
 
 
 if __name__ == "__main__":
