@@ -76,6 +76,29 @@ std::optional<DeviceRef> legacy_mig_ref(std::string_view text) {
   return ByUuid{fmt::format("MIG-GPU-{}/{}/{}", *uuid, *gi, *ci)};
 }
 
+std::optional<unsigned> hex_number(std::string_view text, std::size_t shortest,
+                                   std::size_t longest) {
+  if (text.size() < shortest || text.size() > longest || !std::ranges::all_of(text, is_hex)) {
+    return {};
+  }
+  return static_cast<unsigned>(std::stoul(std::string(text), nullptr, 16));
+}
+
+// [domain:]bus:device.function, as lspci and NVML write it.
+std::optional<DeviceRef> pci_ref(std::string_view text) {
+  std::size_t dot = text.rfind('.');
+  if (dot == std::string_view::npos || dot + 2 != text.size()) return {};
+  std::vector<std::string> parts = split(text.substr(0, dot), ':');
+  if (parts.size() == 2) parts.insert(parts.begin(), "0000");
+  if (parts.size() != 3) return {};
+  std::optional<unsigned> domain = hex_number(parts[0], 4, 8);
+  std::optional<unsigned> bus = hex_number(parts[1], 2, 2);
+  std::optional<unsigned> device = hex_number(parts[2], 2, 2);
+  std::optional<unsigned> function = hex_number(text.substr(dot + 1), 1, 1);
+  if (!domain || !bus || !device || *device > 0x1f || !function || *function > 7) return {};
+  return ByPci{fmt::format("{:04x}:{:02x}:{:02x}.{}", *domain, *bus, *device, *function)};
+}
+
 }  // namespace
 
 Result<std::string> resource_name(std::string_view text) {
@@ -106,6 +129,13 @@ std::optional<DeviceRef> device_ref(std::string_view text) {
     if (!uuid) return {};
     return ByUuid{std::string(prefix) + *uuid};
   }
+  constexpr std::string_view kModel = "model:";
+  if (text.starts_with(kModel)) {
+    std::string_view pattern = trim(text.substr(kModel.size()));
+    if (pattern.empty()) return {};
+    return ByModel{std::string(pattern)};
+  }
+  if (std::optional<DeviceRef> pci = pci_ref(text)) return pci;
   return index_ref(text);
 }
 

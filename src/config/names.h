@@ -17,7 +17,10 @@ inline constexpr std::string_view kResourcePrefix = "nvidia.com/";
 // subdomain after the slash). The error is kInvalid with the contract's text.
 Result<std::string> resource_name(std::string_view text);
 
-// "0", "0:1", "GPU-<uuid>", "MIG-<uuid>", "MIG-GPU-<uuid>/<gi>/<ci>"; nullopt for anything else.
+// "0", "0:1", "GPU-<uuid>", "MIG-<uuid>", "MIG-GPU-<uuid>/<gi>/<ci>"; and, kerf's own, a PCI
+// address
+// ("0000:3b:00.0", domain of 8 digits or none at all) or "model:<pattern>". nullopt for anything
+// else.
 std::optional<DeviceRef> device_ref(std::string_view text);
 
 }  // namespace kerf::config

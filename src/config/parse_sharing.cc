@@ -59,7 +59,8 @@ std::optional<DeviceSelector> read_device_list(Reader& reader, const Node& node,
       reader.error(
           item, below(path, i),
           fmt::format("unsupported type for device in devices list: {}, string", raw_text(item)),
-          "write an index (0), a MIG index (0:1) or a UUID (GPU-…, MIG-…)");
+          "write an index (0), a MIG index (0:1), a UUID (GPU-…, MIG-…), a PCI address in quotes "
+          "(\"0000:3b:00.0\") or \"model:*3090*\"");
       valid = false;
     } else if (std::find(devices.begin(), devices.end(), *device) != devices.end()) {
       reader.warning(item.at, below(path, i), "device listed twice", "keep one of them");

@@ -389,6 +389,26 @@ TEST(Sharing, DevicesAreAllOrACountOrAList) {
                                 ByUuid{"MIG-GPU-" + uuid + "/10/0"}}));
 }
 
+TEST(Sharing, DevicesMayBeNamedByPciAddressAndByModel) {
+  auto devices = [](std::string_view text) {
+    return accepted(sharing("replicas: 2, devices: [" + std::string(text) + "]"))
+        .sharing.resources.at(0)
+        .devices;
+  };
+  using List = std::vector<DeviceRef>;
+  DeviceSelector one = List{ByPci{"0000:3b:00.0"}};
+  EXPECT_EQ(devices("\"0000:3b:00.0\""), one);
+  EXPECT_EQ(devices("\"3B:00.0\""), one);
+  EXPECT_EQ(devices("\"00000000:3B:00.0\""), one);
+  EXPECT_EQ(devices("\"10000:3b:00.0\""), DeviceSelector(List{ByPci{"10000:3b:00.0"}}));
+  EXPECT_EQ(devices("\"model:*RTX 3090*\""), DeviceSelector(List{ByModel{"*RTX 3090*"}}));
+  for (const char* wrong : {"3b:20.0", "3b:00.8", "3b:00", "b:00.0", "0000:3b:00.00",
+                            "model:", "model: ", "*3090*", "000:3b:00.0", "x:3b:00.0"}) {
+    Parsed parsed = parse(sharing("replicas: 2, devices: [\"" + std::string(wrong) + "\"]"), "f");
+    EXPECT_TRUE(has_errors(parsed.findings)) << wrong;
+  }
+}
+
 TEST(Sharing, FailRequestsGreaterThanOneIsOffForTimeSlicing) {
   EXPECT_FALSE(accepted(sharing("replicas: 2")).sharing.fail_requests_greater_than_one);
   EXPECT_TRUE(accepted("sharing: {timeSlicing: {failRequestsGreaterThanOne: yes, resources: "

@@ -237,6 +237,8 @@ std::string_view to_string(SharingStrategy value) {
 
 std::string to_string(const DeviceRef& device) {
   if (const auto* uuid = std::get_if<ByUuid>(&device)) return uuid->uuid;
+  if (const auto* pci = std::get_if<ByPci>(&device)) return pci->bus_id;
+  if (const auto* model = std::get_if<ByModel>(&device)) return "model:" + model->pattern;
   const auto& index = std::get<ByIndex>(device);
   return index.mig ? fmt::format("{}:{}", index.gpu, *index.mig) : std::to_string(index.gpu);
 }

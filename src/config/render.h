@@ -22,6 +22,6 @@ std::string_view to_string(DeviceIdStrategy value);
 std::string_view to_string(AllocationPolicy value);
 std::string_view to_string(DiscoveryStrategy value);
 std::string_view to_string(SharingStrategy value);  // "none", "time-slicing", "mps"
-std::string to_string(const DeviceRef& device);     // "0", "0:1", "GPU-…"
+std::string to_string(const DeviceRef& device);     // "0", "0:1", "GPU-…", "0000:3b:00.0"
 
 }  // namespace kerf::config

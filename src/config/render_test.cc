@@ -23,7 +23,11 @@ std::string any_uuid() {
 }
 
 DeviceRef any_device() {
-  switch (*rc::gen::inRange(0, 5)) {
+  switch (*rc::gen::inRange(0, 7)) {
+    case 5:
+      return ByPci{"0000:" + any_uuid().substr(0, 2) + ":00.0"};
+    case 6:
+      return ByModel{"*" + any_uuid().substr(0, 2) + " 30?0"};
     case 0:
       return ByIndex{*rc::gen::inRange(0u, 16u), {}};
     case 1:

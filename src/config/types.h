@@ -27,7 +27,17 @@ struct ByUuid {
       uuid;  // "GPU-…", "MIG-…" or "MIG-GPU-…/gi/ci"; hexadecimal in lower case, with dashes
   bool operator==(const ByUuid&) const = default;
 };
-using DeviceRef = std::variant<ByIndex, ByUuid>;
+// Every device of this GPU: the GPU itself or its MIG devices.
+struct ByPci {
+  std::string bus_id;  // "0000:3b:00.0", lower case
+  bool operator==(const ByPci&) const = default;
+};
+// Every device of the GPUs whose product name matches ('*' = any run of characters, anchored).
+struct ByModel {
+  std::string pattern;
+  bool operator==(const ByModel&) const = default;
+};
+using DeviceRef = std::variant<ByIndex, ByUuid, ByPci, ByModel>;
 
 // Most replicas one device may be cut into. NVIDIA's plugin has no limit; more than this is a slip
 // of the keyboard that would flood the kubelet's device list.
@@ -139,10 +149,10 @@ struct ProcessOptions {
   std::string node_label = "nvidia.com/device-plugin.config";
   std::string default_config;
   std::vector<std::string> fallback_strategies;  // see config/choose.h
-  std::string kubeconfig;   // "": the pod's service account
-  std::string name_space;   // of objects made; "": that of the pod
-  std::string pod_name;     // "": unknown
-  double kube_api_qps = 5;  // requests per second; 0: no limit
+  std::string kubeconfig;                        // "": the pod's service account
+  std::string name_space;                        // of objects made; "": that of the pod
+  std::string pod_name;                          // "": unknown
+  double kube_api_qps = 5;                       // requests per second; 0: no limit
   unsigned kube_api_burst = 10;
   bool operator==(const ProcessOptions&) const = default;
 };

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/strings.h"
 #include "plan/plan.h"
 
 namespace kerf::plan {
@@ -41,9 +42,15 @@ std::string index_of(const config::ByIndex& ref) {
   return index;
 }
 
-bool refers_to(const config::DeviceRef& ref, const Piece& piece) {
+bool refers_to(const config::DeviceRef& ref, const Piece& piece, const inventory::Gpu& gpu) {
   if (const auto* by_index = std::get_if<config::ByIndex>(&ref)) {
     return index_of(*by_index) == piece.index;
+  }
+  if (const auto* by_pci = std::get_if<config::ByPci>(&ref)) {
+    return by_pci->bus_id == gpu.pci_bus_id;
+  }
+  if (const auto* by_model = std::get_if<config::ByModel>(&ref)) {
+    return matches_glob(by_model->pattern, gpu.name);
   }
   return bare(std::get<config::ByUuid>(ref).uuid) == bare(piece.uuid);
 }
@@ -52,7 +59,18 @@ std::string no_match(const config::DeviceRef& ref) {
   if (const auto* by_index = std::get_if<config::ByIndex>(&ref)) {
     return "no matching device at index: " + index_of(*by_index);
   }
+  if (const auto* by_pci = std::get_if<config::ByPci>(&ref)) {
+    return "no matching device at PCI address: " + by_pci->bus_id;
+  }
+  if (const auto* by_model = std::get_if<config::ByModel>(&ref)) {
+    return "no matching device of model: " + by_model->pattern;
+  }
   return "no matching device with UUID: " + std::get<config::ByUuid>(ref).uuid;
+}
+
+// A pattern that also covers what an entry above has taken is no slip: "all other 3090s".
+bool names_one(const config::DeviceRef& ref) {
+  return !std::holds_alternative<config::ByModel>(ref);
 }
 
 class Sharer {
@@ -135,16 +153,19 @@ class Sharer {
                                          const std::vector<std::size_t>& free) {
     std::set<std::size_t> chosen;
     for (const config::DeviceRef& ref : refs) {
-      auto is_meant = [&](const Piece& piece) { return refers_to(ref, piece); };
-      auto found = std::find_if(list.begin(), list.end(), is_meant);
-      const auto i = static_cast<std::size_t>(found - list.begin());
-      if (found == list.end()) {
+      bool any = false;
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        if (!refers_to(ref, list[i], snapshot_.gpus[list[i].gpu])) continue;
+        any = true;
+        if (std::binary_search(free.begin(), free.end(), i)) {
+          chosen.insert(i);
+        } else if (names_one(ref)) {
+          warnings_.push_back(field(config_, at, "devices") + ": " + list[i].uuid +
+                              " follows an entry above.");
+        }
+      }
+      if (!any) {
         warnings_.push_back(field(config_, at, "devices") + ": " + no_match(ref) + ".");
-      } else if (!std::binary_search(free.begin(), free.end(), i)) {
-        warnings_.push_back(field(config_, at, "devices") + ": " + found->uuid +
-                            " follows an entry above.");
-      } else {
-        chosen.insert(i);
       }
     }
     return {chosen.begin(), chosen.end()};

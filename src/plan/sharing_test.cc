@@ -93,6 +93,30 @@ TEST(Sharing, MigDevicesAreSelectedByIndexAndUuid) {
   EXPECT_THAT(find_resource(*plan, "nvidia.com/mig.s")->devices, SizeIs(6));
 }
 
+TEST(Sharing, GpusAreSelectedByPciAddressAndByModel) {
+  std::vector<inventory::Gpu> list = {sample::gpu(0), sample::gpu(1, "NVIDIA A100-PCIE-40GB"),
+                                      sample::gpu(2)};
+  for (inventory::Gpu& gpu : list) gpu.pci_bus_id = "0000:0" + std::to_string(gpu.index) + ":00.0";
+  const PlanPtr plan = sample::plan(
+      sample::node(list),
+      sharing({entry(2, std::vector<DeviceRef>{config::ByPci{"0000:02:00.0"}}, "nvidia.com/two"),
+               entry(3, std::vector<DeviceRef>{config::ByModel{"*3090*"}}, "nvidia.com/three")}));
+  EXPECT_THAT(sample::ids(*find_resource(*plan, "nvidia.com/two")),
+              ElementsAre(uuid(2) + "::0", uuid(2) + "::1"));
+  EXPECT_THAT(sample::ids(*find_resource(*plan, "nvidia.com/three")),
+              ElementsAre(uuid(0) + "::0", uuid(0) + "::1", uuid(0) + "::2"));
+  EXPECT_THAT(sample::ids(*find_resource(*plan, "nvidia.com/gpu")), ElementsAre(uuid(1)));
+  EXPECT_THAT(plan->warnings, IsEmpty());
+}
+
+TEST(Sharing, APciAddressOrModelThatIsNotThereIsNamed) {
+  const PlanPtr plan = sample::plan(
+      sample::gpus(1), sharing({entry(2, std::vector<DeviceRef>{config::ByPci{"0000:02:00.0"},
+                                                                config::ByModel{"*H100*"}})}));
+  EXPECT_THAT(plan->warnings,
+              ElementsAre(HasSubstr("PCI address: 0000:02:00.0"), HasSubstr("model: *H100*")));
+}
+
 TEST(Sharing, UuidsMatchWithoutDashesAndInAnyCase) {
   inventory::Gpu gpu = sample::gpu(0);
   gpu.uuid = "GPU-00000000-0000-0000-0000-0000000000af";
