@@ -238,9 +238,8 @@ Status Agent::start_watcher() {
   options.library_candidates = nvml::library_candidates(effective.process.nvml_library,
                                                         effective.config.container_driver_root);
   options.roots = roots_;
-  options.policy = health::XidPolicy(effective.config.disable_health_checks,
-                                     effective.config.enable_health_checks);
-  for (const std::string& warning : options.policy.warnings()) log::warn("health", warning);
+  options.settings.policy = health::XidPolicy(effective.config.disable_health_checks,
+                                              effective.config.enable_health_checks);
   watcher_ = std::make_unique<health::Watcher>(std::move(options));
   return watcher_->start(
       [this](std::function<void()> work) { asio::post(loop_, std::move(work)); },

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "health/settings.h"
 #include "nvml/events.h"
 
 namespace kerf::health {
@@ -19,8 +20,9 @@ namespace kerf::health {
 struct Mail {
   bool stop = false;
   bool refresh = false;
-  bool lane_returned = false;       // a call that had been given up came back
-  std::vector<std::string> clears;  // uuids; "" for all
+  bool lane_returned = false;        // a call that had been given up came back
+  std::vector<std::string> clears;   // uuids; "" for all
+  std::optional<Settings> settings;  // the newest
   std::vector<nvml::Event> events;
   std::uint64_t events_dropped = 0;
   // From the pump, with the number it was given when it started.
@@ -28,8 +30,8 @@ struct Mail {
   std::optional<std::pair<std::uint64_t, Error>> pump_ended;
 
   bool empty() const {
-    return !stop && !refresh && !lane_returned && clears.empty() && events.empty() && !watching &&
-           !pump_ended;
+    return !stop && !refresh && !lane_returned && clears.empty() && !settings && events.empty() &&
+           !watching && !pump_ended;
   }
 };
 

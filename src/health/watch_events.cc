@@ -74,6 +74,7 @@ void WatchLoop::on_events(const std::vector<Event>& events) {
         break;
       case Event::Type::kDoubleBitEcc:
         log::warn("health", "uncorrectable memory error", {{"gpu", event.uuid}});
+        tracker_.on_double_bit(event.uuid, now_ms());
         break;
     }
   }

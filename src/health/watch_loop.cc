@@ -29,8 +29,8 @@ std::vector<std::string> uuids_of(const std::vector<Gpu>& gpus) {
 
 }  // namespace
 
-WatchLoop::WatchLoop(Parts parts) : parts_(std::move(parts)), tracker_(parts_.options.policy) {
-  for (const std::string& warning : parts_.options.policy.warnings()) {
+WatchLoop::WatchLoop(Parts parts) : parts_(std::move(parts)), tracker_(parts_.options.settings) {
+  for (const std::string& warning : parts_.options.settings.policy.warnings()) {
     log::warn("health", "health check setting", {{"detail", warning}});
   }
 }
@@ -46,13 +46,14 @@ void WatchLoop::run() {
 void WatchLoop::step() {
   if (!up_ && Steady::now() >= due_) start_driver();
   if (up_ && want_read_) read_all();
+  if (Steady::now() >= conditions_due_) poll_conditions();
   publish();
   if (up_) read_links();
   keep_pump();
 }
 
 WatchLoop::Steady::time_point WatchLoop::next_wake() const {
-  Steady::time_point wake = due_;
+  Steady::time_point wake = std::min(due_, conditions_due_);
   if (wants_pump() && (!pump_ || pump_refused_)) wake = std::min(wake, pump_not_before_);
   return wake;
 }
@@ -67,6 +68,7 @@ void WatchLoop::handle(Mail mail) {
     parts_.published.update(
         [&](WatcherStats& stats) { stats.events_dropped += mail.events_dropped; });
   }
+  if (mail.settings) configure(std::move(*mail.settings));
   on_events(mail.events);
   for (const std::string& uuid : mail.clears) tracker_.clear(uuid);
   if (mail.watching && mail.watching->first == pump_number_) on_watching(mail.watching->second);
@@ -104,6 +106,30 @@ void WatchLoop::look() {
   }
 }
 
+void WatchLoop::configure(Settings settings) {
+  for (const std::string& warning : settings.policy.warnings()) {
+    log::warn("health", "health check setting", {{"detail", warning}});
+  }
+  tracker_.configure(std::move(settings));
+  unsupported_.clear();
+  conditions_due_ = Steady::now();
+}
+
+void WatchLoop::poll_conditions() {
+  const Settings& settings = tracker_.settings();
+  conditions_due_ = Steady::now() + std::chrono::milliseconds(settings.poll_ms);
+  if (settings.polls() && up_ && driver_.state == DriverState::kReady) {
+    auto all =
+        read_conditions(access(parts_.options.call_deadline), watchable(), settings, unsupported_);
+    if (parts_.inbox->stopped()) return;
+    parts_.published.update([](WatcherStats& stats) { ++stats.condition_polls; });
+    // A reading finds out who hangs, and what that means.
+    if (!all) want_read_ = true;
+    if (all) tracker_.on_conditions(*all, now_ms());
+  }
+  tracker_.on_time(now_ms());
+}
+
 void WatchLoop::start_driver() {
   due_ = Steady::now() + parts_.options.retry;
   if (retired_pump_blocks()) {
@@ -120,6 +146,8 @@ void WatchLoop::start_driver() {
     gpus_.clear();
     links_of_.clear();
   }
+  unsupported_.clear();
+  conditions_due_ = Steady::now();
   driver_ = std::move(*driver);
   log::info("health", "driver started",
             {{"version", driver_.version}, {"library", driver_.library}});

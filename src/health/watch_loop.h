@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "health/conditions.h"
 #include "health/inbox.h"
 #include "health/tracker.h"
 #include "health/watcher.h"
@@ -83,6 +84,8 @@ class WatchLoop {
   void on_events(const std::vector<nvml::Event>& events);
   void count_xid(const nvml::Event& event);
   void look();
+  void poll_conditions();
+  void configure(Settings settings);
 
   void start_driver();
   void start_failed(const Error& error);
@@ -136,6 +139,9 @@ class WatchLoop {
   bool pump_refused_ = false;
   std::unique_ptr<nvml::EventPump> retired_;  // may still hold on to the old session
   Steady::time_point retired_until_;
+
+  Steady::time_point conditions_due_;
+  Unsupported unsupported_;
 
   std::set<std::string> warned_;
 };

@@ -72,6 +72,11 @@ void Watcher::refresh() {
   if (shared_) shared_->inbox->put([](Mail& mail) { mail.refresh = true; });
 }
 
+void Watcher::configure(Settings settings) {
+  if (!shared_) return;
+  shared_->inbox->put([&](Mail& mail) { mail.settings = std::move(settings); });
+}
+
 void Watcher::clear(std::string_view uuid) {
   if (!shared_) return;
   shared_->inbox->put([&](Mail& mail) { mail.clears.emplace_back(uuid); });

@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/roots.h"
-#include "health/xid_policy.h"
+#include "health/settings.h"
 #include "inventory/types.h"
 #include "nvml/errors.h"
 #include "nvml/lane.h"
@@ -31,7 +31,7 @@ struct WatcherOptions {
   // Where NVML is looked for, see nvml::library_candidates.
   std::vector<std::string> library_candidates;
   Roots roots = Roots::below("/");
-  XidPolicy policy;
+  Settings settings;
   std::chrono::milliseconds init_deadline{10'000};  // loading the library and nvmlInit
   std::chrono::milliseconds call_deadline{10'000};  // reading one GPU, or one look
   std::chrono::milliseconds retry{5'000};           // between attempts to start an absent driver
@@ -53,7 +53,8 @@ struct XidCount {
 struct WatcherStats {
   nvml::CallStats nvml;
   nvml::LaneStats lane;
-  std::uint64_t readings = 0;       // of all GPUs
+  std::uint64_t readings = 0;  // of all GPUs
+  std::uint64_t condition_polls = 0;
   std::uint64_t driver_starts = 0;  // that succeeded
   std::uint64_t driver_start_failures = 0;
   unsigned watched = 0;               // GPUs whose events are watched now
@@ -83,7 +84,10 @@ class Watcher {
   // Reads everything again, or tries at once to start an absent driver. GPUs that the driver no
   // longer lists are forgotten. Any thread.
   void refresh();
-  // Takes back what XIDs did to this GPU or MIG device, or to all with "". Any thread.
+  // Judges by these from now on. Any thread.
+  void configure(Settings settings);
+  // Takes back what XIDs and conditions did to this GPU or MIG device, or to all with "". Any
+  // thread.
   void clear(std::string_view uuid = "");
 
   // Ends the threads and shuts the driver down. Returns within a second even while the driver

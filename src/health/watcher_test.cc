@@ -373,7 +373,7 @@ TEST_F(WatcherTest, CountsXidsOfProgramsAndLeavesTheGpuAlone) {
 }
 
 TEST_F(WatcherTest, WatchesNoEventsWhenChecksAreOff) {
-  options_.policy = XidPolicy("all", "");
+  options_.settings.policy = XidPolicy("all", "");
   start();
   ASSERT_TRUE(see_ready(2));
   fault({"xid", "48", "--event-only", "--gpu", "1"});

@@ -44,6 +44,42 @@ TEST(XidPolicy, IsTheDevicePluginsTable) {
   }
 }
 
+TEST(XidPolicy, TakesActionsByXidAndLetsTheListsGoBeforeThem) {
+  using enum XidAction;
+  const XidPolicy::Actions given = {{13, kUnhealthy}, {31, kDrain},  {48, kUnhealthy},
+                                    {79, kDrain},     {94, kIgnore}, {63, kIgnore}};
+  struct {
+    std::string_view name, disable, enable;
+    XidPolicy::Actions actions;
+    std::map<std::uint64_t, XidAction> want;
+  } const rows[] = {
+      {"defaults",
+       "",
+       "",
+       {},
+       {{13, kIgnore}, {94, kUnhealthy}, {48, kUnhealthyUntilReset}, {79, kUnhealthyUntilReset}}},
+      {"given",
+       "",
+       "",
+       given,
+       {{13, kUnhealthy},
+        {31, kDrain},
+        {43, kIgnore},
+        {48, kUnhealthy},
+        {79, kDrain},
+        {94, kIgnore}}},
+      {"disabled", "79,13", "", given, {{79, kIgnore}, {13, kIgnore}, {31, kDrain}}},
+      {"enabled", "", "94,43", given, {{94, kUnhealthy}, {43, kUnhealthy}, {63, kIgnore}}},
+      {"all enabled", "", "all", given, {{94, kUnhealthy}, {63, kUnhealthy}, {31, kDrain}}},
+      {"all disabled", "all", "79", given, {{79, kIgnore}, {48, kIgnore}, {1, kIgnore}}},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    XidPolicy policy(row.disable, row.enable, row.actions);
+    for (const auto& [xid, action] : row.want) EXPECT_EQ(policy.action(xid), action) << xid;
+  }
+}
+
 TEST(XidPolicy, WarnsOfItemsItDoesNotUnderstand) {
   EXPECT_TRUE(XidPolicy("79,all", "13").warnings().empty());
   XidPolicy policy("xid79", "many");

@@ -285,6 +285,67 @@ Result<Pci> Session::nvlink_remote(abi::Device gpu, unsigned link) const {
   return to_pci("nvmlDeviceGetNvLinkRemotePciInfo_v2", info);
 }
 
+Result<std::uint64_t> Session::uncorrectable_errors(abi::Device gpu) const {
+  std::uint64_t count = 0;
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetTotalEccErrors, gpu, abi::kErrorsUncorrected,
+                                  abi::kEccVolatile, &count);
+      !got) {
+    return fail(std::move(got.error()));
+  }
+  return count;
+}
+
+Result<Session::RemappedRows> Session::remapped_rows(abi::Device gpu) const {
+  std::uint32_t corrected = 0;
+  std::uint32_t uncorrected = 0;
+  std::uint32_t pending = 0;
+  std::uint32_t failed = 0;
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetRemappedRows, gpu, &corrected, &uncorrected,
+                                  &pending, &failed);
+      !got) {
+    return fail(std::move(got.error()));
+  }
+  return RemappedRows{pending != 0, failed != 0};
+}
+
+Result<std::uint64_t> Session::clock_reasons(abi::Device gpu) const {
+  std::uint64_t reasons = 0;
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetCurrentClocksThrottleReasons, gpu, &reasons); !got) {
+    return fail(std::move(got.error()));
+  }
+  return reasons;
+}
+
+Result<unsigned> Session::temperature(abi::Device gpu) const {
+  unsigned celsius = 0;
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetTemperature, gpu, abi::kTemperatureGpu, &celsius);
+      !got) {
+    return fail(std::move(got.error()));
+  }
+  return celsius;
+}
+
+Result<unsigned> Session::shutdown_temperature(abi::Device gpu) const {
+  unsigned celsius = 0;
+  if (Status got =
+          KERF_NVML_CALL(nvmlDeviceGetTemperatureThreshold, gpu, abi::kThresholdShutdown, &celsius);
+      !got) {
+    return fail(std::move(got.error()));
+  }
+  return celsius;
+}
+
+Result<std::uint32_t> Session::recovery_action(abi::Device gpu) const {
+  abi::FieldValue field{};
+  field.field_id = abi::kFieldRecoveryAction;
+  Status got = KERF_NVML_CALL(nvmlDeviceGetFieldValues, gpu, 1, &field);
+  if (got && field.nvml_return != abi::kSuccess) {
+    got = fail(error_for(field.nvml_return, "nvmlDeviceGetFieldValues"));
+  }
+  if (!got) return fail(std::move(got.error()));
+  return field.value.uint32;
+}
+
 Result<abi::EventSet> Session::create_event_set() const {
   abi::EventSet set = nullptr;
   if (Status got = KERF_NVML_CALL(nvmlEventSetCreate, &set); !got) {

@@ -83,6 +83,22 @@ class Session {
   Result<bool> nvlink_active(abi::Device gpu, unsigned link) const;
   Result<Pci> nvlink_remote(abi::Device gpu, unsigned link) const;
 
+  // Uncorrectable memory errors since the last reset or load of the driver. kUnsupported: no ECC.
+  Result<std::uint64_t> uncorrectable_errors(abi::Device gpu) const;
+  // Whether bad memory rows wait for a reset to be replaced, or could not be. kUnsupported: the GPU
+  // replaces none.
+  struct RemappedRows {
+    bool pending = false;
+    bool failed = false;
+  };
+  Result<RemappedRows> remapped_rows(abi::Device gpu) const;
+  Result<std::uint64_t> clock_reasons(abi::Device gpu) const;  // bits of abi::ClockReason
+  Result<unsigned> temperature(abi::Device gpu) const;         // degrees Celsius
+  Result<unsigned> shutdown_temperature(abi::Device gpu) const;
+  // What the driver asks for after an error: 0 nothing, 1 a reset of the GPU, 2 a reboot, 3 and 4 a
+  // drain, more on newer drivers.
+  Result<std::uint32_t> recovery_action(abi::Device gpu) const;
+
   Result<abi::EventSet> create_event_set() const;
   Status free_event_set(abi::EventSet set) const;
   Result<std::uint64_t> supported_events(abi::Device gpu) const;
