@@ -180,6 +180,7 @@ class Loader {
     Config& config = effective.config;
     config.gpu_rules = file.gpu_rules;
     config.mig_rules = file.mig_rules;
+    config.health = file.health;
     if (file.positions.contains("sharing.mps") && file.mps) {
       file_finding(Severity::kError, "sharing.mps",
                    "sharing with MPS is not supported by this release",
@@ -192,7 +193,8 @@ class Loader {
       config.sharing_strategy = file.mps ? SharingStrategy::kMps : SharingStrategy::kTimeSlicing;
     }
     for (const auto& [path, position] : file.positions) {
-      if (path.starts_with("sharing.") || path.starts_with("resources.")) {
+      if (path.starts_with("sharing.") || path.starts_with("resources.") ||
+          path.starts_with("health.")) {
         effective.provenance.push_back({path, file_source(path)});
       }
     }

@@ -136,7 +136,8 @@ void read_top(Reader& reader, const Node& root) {
               {"flags", part(read_flags)},
               {"resources", part(read_resources)},
               {"sharing", part(read_sharing)},
-              {"imex", part(read_imex)}});
+              {"imex", part(read_imex)},
+              {"health", part(read_health)}});
 }
 
 // By position, keeping the order of what stands at the same one. Not std::stable_sort, whose helper

@@ -27,6 +27,7 @@ struct FileValues {
   std::vector<ResourceRule> mig_rules;
   std::optional<Sharing> time_slicing;
   std::optional<Sharing> mps;
+  HealthOptions health;
   // Where each known thing of the file stands, by path
   // ("sharing.timeSlicing.resources[0].replicas"): its value, or its key if the value is a mapping,
   // a list or null.

@@ -64,6 +64,7 @@ std::string below(const std::string& path, std::size_t index);     // "gpus" + 0
 // The parts of a configuration, each in a file of its own.
 void read_flags(Reader& reader, const Node& node, const std::string& path);
 void read_imex(Reader& reader, const Node& node, const std::string& path);
+void read_health(Reader& reader, const Node& node, const std::string& path);
 void read_resources(Reader& reader, const Node& node, const std::string& path);
 void read_sharing(Reader& reader, const Node& node, const std::string& path);
 

@@ -36,6 +36,8 @@ class Writer {
     for (const Provenance& p : explained->provenance) sources_[p.path] = p.source;
   }
 
+  bool explains() const { return explain_; }
+
   void line(unsigned indent, std::string_view text) {
     out_ += fmt::format("{:{}}{}\n", "", 2 * indent, text);
   }
@@ -154,6 +156,34 @@ void write_sharing(Writer& out, const Config& c) {
   }
 }
 
+// A section of kerf's own, left out of a file that does not need it.
+void write_health(Writer& out, const HealthOptions& o, bool always) {
+  if (!always && o == HealthOptions{}) return;
+  out.line(0, "health:");
+  auto value = [&out](std::string_view section, std::string_view key, const std::string& text) {
+    out.value(2, key, text, fmt::format("health.{}.{}", section, key));
+  };
+  if (!o.xids.empty()) out.line(1, "xids:");
+  for (auto [key, action] : kXidActions) {
+    std::vector<std::uint64_t> xids;
+    for (const auto& [xid, each] : o.xids) {
+      if (each == action) xids.push_back(xid);
+    }
+    if (!xids.empty()) value("xids", key, fmt::format("[{}]", fmt::join(xids, ", ")));
+  }
+  out.line(1, "recovery:");
+  value("recovery", "quietPeriod", duration_text(o.quiet_period_ns));
+  value("recovery", "maxQuietPeriod", duration_text(o.max_quiet_period_ns));
+  out.line(1, "conditions:");
+  value("conditions", "ecc", truth(o.ecc));
+  value("conditions", "rowRemapFailure", truth(o.row_remap_failure));
+  value("conditions", "rowRemapPending", truth(o.row_remap_pending));
+  value("conditions", "nvlink", truth(o.nvlink));
+  value("conditions", "thermal", truth(o.thermal));
+  value("conditions", "thermalAfter", duration_text(o.thermal_after_ns));
+  value("conditions", "pollInterval", duration_text(o.poll_interval_ns));
+}
+
 void write_config(Writer& out, const Config& c) {
   out.line(0, "version: v1");
   write_flags(out, c);
@@ -166,6 +196,7 @@ void write_config(Writer& out, const Config& c) {
   out.value(1, "channelIDs", fmt::format("[{}]", fmt::join(c.imex_channel_ids, ", ")),
             "imex.channelIDs");
   out.value(1, "required", truth(c.imex_required), "imex.required");
+  write_health(out, c.health, out.explains());
 }
 
 // The settings that no file can hold, as comments, so that the output is itself a valid file.

@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "config/health.h"
+
 namespace kerf::config {
 
 enum class MigStrategy { kNone, kSingle, kMixed };
@@ -130,6 +132,7 @@ struct Config {
   // DP_DISABLE_HEALTHCHECKS, DP_ENABLE_HEALTHCHECKS as given ("xids,79"); "" is the same as unset
   std::string disable_health_checks;
   std::string enable_health_checks;
+  HealthOptions health;
   bool operator==(const Config&) const = default;
 };
 
