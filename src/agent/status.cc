@@ -93,7 +93,7 @@ void describe(const inventory::Snapshot& snapshot, const plan::Plan& plan, const
   for (const plan::Resource& resource : plan.resources) {
     metrics::ResourceStatus& out = into.resources.emplace_back();
     out.name = resource.name;
-    out.sharing = resource.shared ? "time-slicing" : "none";
+    out.sharing = !resource.mps.empty() ? "mps" : resource.shared ? "time-slicing" : "none";
     out.replicas = replicas_of(resource);
     for (const plan::Device& device : resource.devices) {
       metrics::SliceStatus slice = slice_status(resource, device, ledger);

@@ -82,6 +82,15 @@ void add_features(edits::Edits& into, const config::Config& config) {
   if (config.mofed_enabled) merge(into, edits::mofed());
 }
 
+// The way to the daemon that serves the resource. A whole device of the same resource needs none.
+void add_mps(edits::Edits& into, const Index& index, const std::vector<std::uint32_t>& devices) {
+  const plan::Resource& resource = index.resource();
+  const bool any_replica = std::ranges::any_of(
+      devices, [&](std::uint32_t at) { return resource.devices[at].replica.has_value(); });
+  if (resource.mps.empty() || !any_replica) return;
+  merge(into, edits::mps_client(index.plan().config.mps_root, resource.name));
+}
+
 void add_mounts(edits::Edits& into, const std::vector<std::string_view>& names,
                 const HostFacts& host) {
   merge(into, edits::visible_devices_as_mounts());
@@ -159,6 +168,7 @@ Result<edits::Edits> allocate(const Index& index, std::span<const std::string_vi
       return fail(std::move(status.error()));
     }
   }
+  add_mps(edits, index, *devices);
   add_features(edits, config);
   if (uses(config, DeviceListStrategy::kEnvvar)) {
     merge(edits, edits::visible_devices(joined(names, [](std::string_view name) { return name; })));

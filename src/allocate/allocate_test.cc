@@ -96,6 +96,26 @@ INSTANTIATE_TEST_SUITE_P(
                         {listed("GPU-a"), listed("GPU-b"), listed("imex/0")}}),
     [](const auto& row) { return row.param.name; });
 
+TEST(Mps, ClientsGetTheWayToTheirDaemon) {
+  config::Config config = sample::shared(4);
+  config.sharing_strategy = config::SharingStrategy::kMps;
+  config.mps_root = "/run/nvidia/mps";
+  const auto edits = allocate(index_of(config), Ids{"GPU-a::1"}, {}).value();
+  EXPECT_THAT(edits.envs, ElementsAre(Pair("CUDA_MPS_PIPE_DIRECTORY", "/mps/nvidia.com/gpu/pipe"),
+                                      Pair("NVIDIA_VISIBLE_DEVICES", "GPU-a")));
+  EXPECT_THAT(edits.mounts, ElementsAre(Mount{"/run/nvidia/mps/nvidia.com/gpu/pipe",
+                                              "/mps/nvidia.com/gpu/pipe", false},
+                                        Mount{"/run/nvidia/mps/shm", "/dev/shm", false}));
+}
+
+TEST(Mps, WholeDevicesBesideSharedOnesGetNothingOfIt) {
+  config::Config config = sample::shared(4);
+  config.sharing_strategy = config::SharingStrategy::kMps;
+  config.sharing.resources[0].devices = config::FirstDevices{1};
+  EXPECT_EQ(allocate(index_of(config), Ids{"GPU-b"}, {}).value(),
+            edits::env("NVIDIA_VISIBLE_DEVICES", "GPU-b"));
+}
+
 TEST(Allocate, DefaultAnswerIsOneVariableAndNothingElse) {
   const auto edits = allocate(index_of(sample::shared(10)), Ids{"GPU-b::9"}, {}).value();
   EXPECT_EQ(edits, edits::env("NVIDIA_VISIBLE_DEVICES", "GPU-b"));

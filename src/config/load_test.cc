@@ -152,6 +152,74 @@ TEST(Load, AnErrorInTheFileNamesPlaceFieldAndRemedy) {
             "config.yaml:1:43 (write true or false without quotes)");
 }
 
+// --- MPS --------------------------------------------------------------------------------------
+
+constexpr char kByMps[] = "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}";
+
+struct MpsRow {
+  std::string flags;       // of the file
+  const char* components;  // of the process
+  const char* says;        // nullptr: accepted
+};
+
+TEST(Mps, NeedsARootOnTheHostAndNoMixedMigStrategyWhereDevicesAreServed) {
+  constexpr const char* kNoRoot = "using MPS requires --mps-root to be specified";
+  constexpr const char* kMixed = "using --mig-strategy=mixed is not supported with MPS";
+  const MpsRow rows[] = {{"{mpsRoot: /run/nvidia/mps}", "devices,http", nullptr},
+                         {"{}", "devices,http", kNoRoot},
+                         {"{mpsRoot: /m, migStrategy: mixed}", "devices", kMixed},
+                         {"{mpsRoot: /m, migStrategy: single}", "devices", nullptr},
+                         {"{migStrategy: mixed}", "labels", nullptr},
+                         {"{}", "mps", nullptr}};
+  for (const MpsRow& row : rows) {
+    Result<Effective> e = load({{"config-file", {"c"}}, {"components", {row.components}}}, {},
+                               file_of("flags: " + row.flags + "\n" + kByMps));
+    ASSERT_EQ(e.has_value(), row.says == nullptr) << row.flags << row.components;
+    if (!e) {
+      EXPECT_NE(e.error().text().find(row.says), std::string::npos) << e.error().text();
+      EXPECT_NE(e.error().text().find("c:2:"), std::string::npos) << e.error().text();
+      continue;
+    }
+    EXPECT_EQ(e->config.sharing_strategy, SharingStrategy::kMps);
+    EXPECT_TRUE(e->config.sharing.fail_requests_greater_than_one);
+  }
+}
+
+TEST(Mps, GoesBeforeTimeSlicingWithAWarning) {
+  Result<Effective> e =
+      load({{"config-file", {"c"}}, {"mps-root", {"/m"}}}, {},
+           file_of("sharing: {timeSlicing: {resources: [{name: gpu, replicas: 9}]}, mps: "
+                   "{renameByDefault: true, resources: [{name: gpu, replicas: 2}]}}"));
+  ASSERT_TRUE(e.has_value());
+  EXPECT_EQ(e->config.sharing.resources.at(0).replicas, 2U);
+  EXPECT_EQ(e->config.sharing.resources[0].rename, "nvidia.com/gpu.shared");
+  ASSERT_EQ(e->findings.size(), 1U);
+  EXPECT_EQ(e->findings[0].path, "sharing.timeSlicing");
+}
+
+TEST(Mps, ReadsTheLimitsOfItsClients) {
+  auto limits = [](const std::string& text, const std::string& strategy = "mps") {
+    return load({{"config-file", {"c"}}, {"mps-root", {"/m"}}}, {},
+                file_of("sharing: {" + strategy +
+                        ": {resources: [{name: gpu, replicas: 2, limits: " + text + "}]}}"));
+  };
+  MpsLimits both{8192, 25};
+  EXPECT_EQ(limits("{memory: 8Gi, threadPercentage: 25}")->config.sharing.resources[0].limits,
+            both);
+  EXPECT_EQ(limits("{memory: 512Mi}")->config.sharing.resources[0].limits.memory_mib, 512U);
+  EXPECT_EQ(limits("null")->config.sharing.resources[0].limits, MpsLimits{});
+  for (const char* wrong : {"{memory: 8}", "{memory: 8G}", "{memory: 0Mi}", "{memory: -1Gi}",
+                            "{memory: 99999999Gi}", "{memory: [1]}", "{threadPercentage: 0}",
+                            "{threadPercentage: 101}", "{threadPercentage: half}", "7"}) {
+    Result<Effective> e = limits(wrong);
+    ASSERT_FALSE(e.has_value()) << wrong;
+    EXPECT_NE(e.error().text().find("limits"), std::string::npos) << e.error().text();
+    EXPECT_FALSE(e.error().hint.empty()) << wrong;
+  }
+  // Elsewhere it is a key that nobody knows.
+  EXPECT_EQ(limits("{memory: 8Gi}", "timeSlicing")->findings.size(), 1U);
+}
+
 TEST(Load, ChecksTheSettingsOfTheProcess) {
   for (const char* good : {"none", ":2112", "127.0.0.1:0", "[::1]:9400", "0.0.0.0:65535"}) {
     EXPECT_EQ(load({{"listen", {good}}}, {}, no_file)->process.listen, good);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "config/names.h"
+#include "config/parse_limits.h"
 #include "config/reader.h"
 
 #include <fmt/format.h>
@@ -130,7 +131,7 @@ std::optional<unsigned> read_replicas(Reader& reader, const Node& node, const st
 }
 
 std::optional<SharedResource> read_shared_resource(Reader& reader, const Node& node,
-                                                   const std::string& path) {
+                                                   const std::string& path, bool by_mps) {
   std::optional<std::string> name;
   std::optional<unsigned> replicas;
   SharedResource resource;
@@ -158,6 +159,13 @@ std::optional<SharedResource> read_shared_resource(Reader& reader, const Node& n
                                   resource.rename = read_name(reader, value, p);
                                   valid = valid && resource.rename.has_value();
                                 }}};
+  if (by_mps) {
+    fields.push_back({"limits", [&](const Node& value, const std::string& p) {
+                        std::optional<MpsLimits> limits = read_limits(reader, value, p);
+                        valid = valid && limits.has_value();
+                        if (limits) resource.limits = *limits;
+                      }});
+  }
   if (!reader.map(node, path, KeyCase::kExact, fields)) return {};
   if (!has_name) {
     reader.error(node, path, "no resource name specified", "add name: nvidia.com/gpu");
@@ -191,8 +199,9 @@ void warn_of_double_entries(Reader& reader, const Sharing& sharing, const std::s
 
 // A whole timeSlicing or mps object.
 std::optional<Sharing> read_strategy(Reader& reader, const Node& node, const std::string& path,
-                                     bool fail_by_default) {
+                                     bool by_mps) {
   Sharing sharing;
+  const bool fail_by_default = by_mps;
   sharing.fail_requests_greater_than_one = fail_by_default;
   const Node* resources = nullptr;
   std::string resources_path = below(path, "resources");
@@ -218,7 +227,7 @@ std::optional<Sharing> read_strategy(Reader& reader, const Node& node, const std
     return {};
   }
   for (std::size_t i = 0; i < items->size(); ++i) {
-    auto resource = read_shared_resource(reader, (*items)[i], below(resources_path, i));
+    auto resource = read_shared_resource(reader, (*items)[i], below(resources_path, i), by_mps);
     if (!resource) continue;
     if (sharing.rename_by_default && !resource->rename)
       resource->rename = resource->name + ".shared";

@@ -201,8 +201,7 @@ TEST(Flags, WordsOutsideTheirListAreRefusedInTheContractsWords) {
 }
 
 TEST(Flags, WhatThisReleaseCannotDoIsRefusedAndNotIgnored) {
-  for (const char* text : {"flags: {deviceDiscoveryStrategy: tegra}",
-                           "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}"}) {
+  for (const char* text : {"flags: {deviceDiscoveryStrategy: tegra}"}) {
     std::string says = refused(text);
     EXPECT_NE(says.find("not supported by this release"), std::string::npos) << says;
     EXPECT_NE(says.find("config.yaml:1:"), std::string::npos) << says;

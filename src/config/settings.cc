@@ -203,6 +203,7 @@ constexpr Plain<std::string> kStrings[] = {
     {"config-file", nullptr, &ProcessOptions::config_file},
     {"kubelet-socket", nullptr, &ProcessOptions::kubelet_socket},
     {"listen", nullptr, &ProcessOptions::listen},
+    {"mps-dir", nullptr, &ProcessOptions::mps_dir},
     {"nvml-library", nullptr, &ProcessOptions::nvml_library},
     {"root", nullptr, &ProcessOptions::root},
     {"log-level", nullptr, &ProcessOptions::log_level},

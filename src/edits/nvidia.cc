@@ -11,6 +11,7 @@ namespace {
 constexpr char kVisibleDevices[] = "NVIDIA_VISIBLE_DEVICES";
 constexpr char kDeviceListFolder[] = "/var/run/nvidia-container-devices";
 constexpr char kNothing[] = "/dev/null";  // on the host: the entry's name is all that counts
+constexpr char kSharedMemory[] = "/dev/shm";
 constexpr char kEnabled[] = "enabled";
 
 Edits node(std::string_view dev_root, std::string path) {
@@ -41,6 +42,13 @@ Edits imex_channel_mount(int channel) {
 Edits gdrcopy() { return env("NVIDIA_GDRCOPY", kEnabled); }
 Edits gds() { return env("NVIDIA_GDS", kEnabled); }
 Edits mofed() { return env("NVIDIA_MOFED", kEnabled); }
+
+Edits mps_client(std::string_view mps_root, std::string_view resource) {
+  const std::string pipe = "/" + std::string(resource) + "/pipe";
+  const std::string inside = "/mps" + pipe;
+  return env("CUDA_MPS_PIPE_DIRECTORY", inside) + mount(below(mps_root, pipe), inside) +
+         mount(below(mps_root, "/shm"), kSharedMemory);
+}
 
 Edits control_node(std::string_view dev_root, std::string_view name) {
   return node(dev_root, "/dev/" + std::string(name));

@@ -27,6 +27,10 @@ Edits gdrcopy();
 Edits gds();
 Edits mofed();
 
+// What a client of MPS needs: the pipes of the daemon that serves `resource`, and the shared memory
+// of all of them. `mps_root` is the folder on the host.
+Edits mps_client(std::string_view mps_root, std::string_view resource);
+
 // Device nodes, "rw". `dev_root` is the folder on the host under which /dev lies ("/" or a driver
 // container's root); inside the container they are always in /dev.
 Edits control_node(std::string_view dev_root, std::string_view name);  // "nvidiactl"

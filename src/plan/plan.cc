@@ -1,4 +1,4 @@
-// Putting naming and sharing together, after refusing what this version cannot serve.
+// Putting naming and sharing together.
 #include "plan/plan.h"
 
 #include <algorithm>
@@ -8,23 +8,11 @@
 #include "plan/sharing.h"
 
 namespace kerf::plan {
-namespace {
-
-Status check(const config::Config& config) {
-  if (config.sharing_strategy == config::SharingStrategy::kMps) {
-    return fail(Kind::kUnsupported, "sharing through MPS is not served by this version",
-                "sharing.mps", "use sharing.timeSlicing, or remove sharing.mps");
-  }
-  return {};
-}
-
-}  // namespace
 
 Result<Plan> make_plan(inventory::SnapshotPtr snapshot, const config::Config& config,
                        std::uint64_t generation) {
   if (!snapshot) snapshot = std::make_shared<const inventory::Snapshot>();
   Plan plan;
-  if (Status status = check(config); !status) return fail(status.error());
   Pieces pieces = name_devices(*snapshot, config, plan.warnings);
   auto resources = share_devices(*snapshot, config, std::move(pieces), plan.warnings);
   if (!resources) return fail(std::move(resources.error()));
@@ -39,6 +27,14 @@ const Resource* find_resource(const Plan& plan, std::string_view name) {
   auto found = std::find_if(plan.resources.begin(), plan.resources.end(),
                             [&](const Resource& resource) { return resource.name == name; });
   return found == plan.resources.end() ? nullptr : &*found;
+}
+
+void hold_back(Resource& resource, const std::string& reason) {
+  for (Device& device : resource.devices) {
+    if (!device.replica || !device.healthy) continue;
+    device.healthy = false;
+    device.unhealthy_reason = reason;
+  }
 }
 
 }  // namespace kerf::plan

@@ -27,6 +27,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -46,11 +47,17 @@ inline constexpr std::size_t kMaxListBytes = 4 * 1024 * 1024;
 // Errors, all of them about the configuration, with the field in `subject`:
 //   kConflict     two sources of devices would share one resource name through `rename`
 //   kInvalid      so many replicas that their list exceeds kMaxListBytes
-//   kUnsupported  MPS sharing
+//   kInvalid      more replicas than MPS serves on such a GPU, or a limit beyond its memory
+//   kConflict     different thread percentages for one resource that is shared by MPS
+//   kUnsupported  MIG devices shared by MPS
 Result<Plan> make_plan(inventory::SnapshotPtr snapshot, const config::Config& config,
                        std::uint64_t generation);
 
 // The resource of that name, or null. The pointer lives as long as `plan`.
 const Resource* find_resource(const Plan& plan, std::string_view name);
+
+// Marks the shared devices of a resource as not to be given out, for this reason. Devices that are
+// unhealthy already keep theirs.
+void hold_back(Resource& resource, const std::string& reason);
 
 }  // namespace kerf::plan

@@ -311,12 +311,85 @@ TEST(Health, GpusThatCannotBeToldApartAreLeftOutWithAWarning) {
                                           HasSubstr("has the UUID of another device")));
 }
 
-// --- what this version does not serve -------------------------------------------------------
+// --- MPS ------------------------------------------------------------------------------------
 
-TEST(Plan, RefusesWhatItCannotServeAndNamesTheField) {
-  config::Config config = sample::shared(2);
+config::Config by_mps(unsigned replicas) {
+  config::Config config = sample::shared(replicas);
   config.sharing_strategy = config::SharingStrategy::kMps;
-  EXPECT_EQ(make_plan(sample::gpus(1), config, 1).error().subject, "sharing.mps");
+  return config;
+}
+
+struct ClientsRow {
+  int major, minor;
+  unsigned replicas;
+  const char* refused;  // null: served
+};
+
+TEST(Mps, ServesAsManyClientsAsTheComputeCapabilityAllows) {
+  constexpr ClientsRow kRows[] = {
+      {7, 5, 48, nullptr}, {7, 5, 49, "49 > 48"}, {9, 0, 48, nullptr},   {10, 3, 49, "49 > 48"},
+      {7, 0, 16, nullptr}, {7, 0, 17, "17 > 16"}, {6, 1, 29, "29 > 16"}, {0, 0, 48, nullptr}};
+  for (const ClientsRow& row : kRows) {
+    inventory::Gpu gpu = sample::gpu(0);
+    gpu.compute_major = row.major;
+    gpu.compute_minor = row.minor;
+    Result<Plan> plan = make_plan(sample::node({gpu}), by_mps(row.replicas), 1);
+    ASSERT_EQ(plan.has_value(), row.refused == nullptr) << row.major << '.' << row.minor;
+    if (plan) {
+      EXPECT_THAT(plan->resources.at(0).devices, SizeIs(row.replicas));
+      EXPECT_EQ(plan->resources[0].mps, (std::vector<MpsGpu>{{0, 0}}));
+      continue;
+    }
+    EXPECT_EQ(plan.error().what,
+              std::string("invalid MPS configuration: invalid device maximum allowed replicas "
+                          "exceeded: ") +
+                  row.refused);
+    EXPECT_EQ(plan.error().subject, "sharing.mps.resources[0].replicas");
+  }
+}
+
+TEST(Mps, IsRefusedForMigDevicesAndSaysWhere) {
+  config::Config config = by_mps(2);
+  config.mig_strategy = config::MigStrategy::kSingle;
+  Result<Plan> plan = make_plan(sample::node({sample::mig_gpu(0, {"1g.10gb"})}), config, 1);
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().what, "sharing using MPS is not supported for MIG devices");
+  EXPECT_EQ(plan.error().subject, "sharing.mps.resources[0]");
+}
+
+TEST(Mps, MarksOnlyTheResourcesThatAreSharedByIt) {
+  config::Config config = by_mps(2);
+  config.sharing.resources[0].rename = "nvidia.com/gpu.shared";
+  config.sharing.resources[0].devices = config::FirstDevices{1};
+  const Plan plan = make_plan(sample::gpus(2), config, 1).value();
+  EXPECT_THAT(find_resource(plan, "nvidia.com/gpu")->mps, IsEmpty());
+  EXPECT_THAT(find_resource(plan, "nvidia.com/gpu.shared")->mps, SizeIs(1));
+  EXPECT_THAT(sample::plan(sample::gpus(1), sample::shared(2))->resources[0].mps, IsEmpty());
+}
+
+TEST(Mps, RefusesLimitsThatCannotBeKept) {
+  config::Config config = by_mps(2);
+  config.sharing.resources[0].limits.memory_mib = 1ULL << 24;
+  inventory::Gpu gpu = sample::gpu(0);
+  gpu.memory_bytes = 24ULL << 30;
+  EXPECT_EQ(make_plan(sample::node({gpu}), config, 1).error().subject,
+            "sharing.mps.resources[0].limits.memory");
+  config = by_mps(2);
+  config.sharing.resources.push_back(config.sharing.resources[0]);
+  config.sharing.resources[0].devices = config::FirstDevices{1};
+  config.sharing.resources[1].limits.thread_percentage = 10;
+  EXPECT_EQ(make_plan(sample::gpus(2), config, 1).error().subject,
+            "sharing.mps.resources[1].limits.threadPercentage");
+}
+
+TEST(Mps, HoldsBackSharedDevicesAlone) {
+  config::Config config = by_mps(2);
+  config.sharing.resources[0].devices = config::FirstDevices{1};
+  Plan plan = make_plan(sample::gpus(2), config, 1).value();
+  hold_back(plan.resources.at(0), "no daemon");
+  EXPECT_FALSE(plan.resources[0].devices[0].healthy);
+  EXPECT_EQ(plan.resources[0].devices[1].unhealthy_reason, "no daemon");
+  EXPECT_TRUE(plan.resources[0].devices[2].healthy);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "plan/mps.h"
 #include "plan/plan.h"
 
 namespace kerf::plan {
@@ -24,7 +25,7 @@ constexpr std::size_t kListOverhead = 32;
 std::string field(const config::Config& config, std::size_t entry, std::string_view name) {
   const bool mps = config.sharing_strategy == config::SharingStrategy::kMps;
   return std::string("sharing.") + (mps ? "mps" : "timeSlicing") + ".resources[" +
-         std::to_string(entry) + "]." + std::string(name);
+         std::to_string(entry) + "]" + (name.empty() ? "" : ".") + std::string(name);
 }
 
 // UUIDs are compared without dashes and case: the configuration accepts both spellings.
@@ -119,6 +120,12 @@ class Sharer {
                     field(config_, at, "replicas"), "use fewer replicas");
       }
       taken[i] = true;
+      if (config_.sharing_strategy == config::SharingStrategy::kMps) {
+        Status allowed = check_mps(snapshot_.gpus[piece.gpu], piece.mig.has_value(), entry,
+                                   field(config_, at, ""));
+        if (!allowed) return allowed;
+        mps_[target].push_back({piece.gpu, at});
+      }
       for (unsigned n = 0; n < entry.replicas; ++n) add(target, piece, n);
     }
     return {};
@@ -199,7 +206,7 @@ class Sharer {
     by_name_[resource].push_back(std::move(device));
   }
 
-  std::vector<Resource> collect() {
+  Result<std::vector<Resource>> collect() {
     std::vector<Resource> resources;
     for (auto& [name, devices] : by_name_) {
       std::sort(devices.begin(), devices.end(), [](const Device& a, const Device& b) {
@@ -212,6 +219,17 @@ class Sharer {
       resource.fail_requests_greater_than_one =
           resource.shared && config_.sharing.fail_requests_greater_than_one;
       resource.devices = std::move(devices);
+      if (auto found = mps_.find(name); found != mps_.end()) {
+        resource.mps = std::move(found->second);
+        std::ranges::sort(resource.mps, {}, &MpsGpu::gpu);
+        if (auto odd = differing_threads(config_.sharing, resource.mps)) {
+          return fail(Kind::kConflict,
+                      "one MPS daemon serves " + name +
+                          " and has one thread percentage, another entry has a different one",
+                      field(config_, *odd, "limits.threadPercentage"),
+                      "give both entries the same, or a rename of their own");
+        }
+      }
       resources.push_back(std::move(resource));
     }
     return resources;
@@ -224,6 +242,7 @@ class Sharer {
   std::map<std::string, std::vector<bool>> taken_;
   std::map<std::string, std::string> owner_;  // resource name → name before sharing
   std::map<std::string, std::size_t> list_bytes_;
+  std::map<std::string, std::vector<MpsGpu>> mps_;  // by resource name
   std::map<std::string, std::vector<Device>> by_name_;
 };
 

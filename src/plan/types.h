@@ -2,6 +2,7 @@
 // from an inventory and a configuration.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,12 +30,21 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+// A GPU of a resource that is shared by MPS.
+struct MpsGpu {
+  unsigned gpu = 0;       // position in Snapshot::gpus
+  std::size_t entry = 0;  // position in Config::sharing.resources: what its clients may use
+
+  bool operator==(const MpsGpu&) const = default;
+};
+
 // One extended resource: one plugin socket, one registration.
 struct Resource {
   std::string name;     // "nvidia.com/gpu"
   bool shared = false;  // devices are replicas
   bool fail_requests_greater_than_one = false;
   std::vector<Device> devices;  // ordered by GPU index, MIG index, replica; stable across calls
+  std::vector<MpsGpu> mps;      // shared by MPS: its GPUs, by index; otherwise empty
 
   bool operator==(const Resource&) const = default;
 };

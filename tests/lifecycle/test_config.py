@@ -21,7 +21,7 @@ BROKEN = [
     ("strategy", config(4, plugin={"deviceListStrategy": "carrier-pigeon"}), r":2:\d+",
      "carrier-pigeon"),
     ("mps", "version: v1\nsharing:\n  mps:\n    resources: [{name: nvidia.com/gpu, replicas: 2}]\n",
-     r":3:\d+", "not supported by this release"),
+     r":3:\d+", "requires --mps-root"),
     ("not text", "version: v1\n\x00\x01\x02\n", r":2:\d+", "."),
 ]
 
