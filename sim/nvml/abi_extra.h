@@ -2,6 +2,8 @@
 // newer request structures. Same rules as src/nvml/abi.h.
 #pragma once
 
+#include <cstdint>
+
 #include "src/nvml/abi.h"
 
 namespace kerf::nvml::abi {

@@ -2,6 +2,7 @@
 // on the shared state inside a write.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "shared.h"

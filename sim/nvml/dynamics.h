@@ -3,6 +3,8 @@
 // read the same numbers without anybody computing in the background.
 #pragma once
 
+#include <cstdint>
+
 #include "shared.h"
 
 namespace nvmlsim {

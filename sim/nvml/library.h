@@ -4,6 +4,7 @@
 // body runs with a View of the GPU.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 
 #include "dynamics.h"

@@ -2,6 +2,7 @@
 // Every mistake is reported as one line "file:line: field: what is wrong".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -2,6 +2,7 @@
 // rules. All functions work on the shared state inside a write and return NVML's codes.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "mig_table.h"

@@ -2,6 +2,7 @@
 // and the store to steer it. Tests see exactly what any program sees.
 #pragma once
 
+#include <cstdint>
 #include <dlfcn.h>
 #include <filesystem>
 #include <fstream>

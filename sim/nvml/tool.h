@@ -1,6 +1,7 @@
 // Parts of the nvml-sim tool. Each command function throws ToolError with a line for the user.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>

@@ -2,6 +2,7 @@
 // its main part, so that it reads the same with and without scripts.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 

@@ -1,6 +1,7 @@
 // Node states that tests and the page's test server show: made by hand, no hardware behind them.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <ostream>
 #include <string>
