@@ -181,22 +181,42 @@ class Loader {
     config.gpu_rules = file.gpu_rules;
     config.mig_rules = file.mig_rules;
     config.health = file.health;
-    if (file.positions.contains("sharing.mps") && file.mps) {
-      file_finding(Severity::kError, "sharing.mps",
-                   "sharing with MPS is not supported by this release",
-                   "share with sharing.timeSlicing, or remove the section");
-    }
     if (file.mps || file.time_slicing) config.sharing = file.mps ? *file.mps : *file.time_slicing;
     bool shared = std::any_of(config.sharing.resources.begin(), config.sharing.resources.end(),
                               [](const SharedResource& r) { return r.replicas > 1; });
     if (shared) {
       config.sharing_strategy = file.mps ? SharingStrategy::kMps : SharingStrategy::kTimeSlicing;
     }
+    if (file.mps && file.time_slicing) {
+      file_finding(Severity::kWarning, "sharing.timeSlicing", "has no effect beside sharing.mps",
+                   "remove one of the two sections");
+    }
+    check_mps(effective);
     for (const auto& [path, position] : file.positions) {
       if (path.starts_with("sharing.") || path.starts_with("resources.") ||
           path.starts_with("health.")) {
         effective.provenance.push_back({path, file_source(path)});
       }
+    }
+  }
+
+  // What the device plugin refuses; who only labels nodes or runs MPS's daemons need not care.
+  void check_mps(const Effective& effective) {
+    const Config& config = effective.config;
+    const auto& components = effective.process.components;
+    if (config.sharing_strategy != SharingStrategy::kMps ||
+        std::find(components.begin(), components.end(), "devices") == components.end()) {
+      return;
+    }
+    if (config.mig_strategy == MigStrategy::kMixed) {
+      file_finding(Severity::kError, "sharing.mps",
+                   "using --mig-strategy=mixed is not supported with MPS",
+                   "share with sharing.timeSlicing, or set migStrategy to none or single");
+    }
+    if (config.mps_root.empty()) {
+      file_finding(Severity::kError, "sharing.mps", "using MPS requires --mps-root to be specified",
+                   "set flags.mpsRoot, --mps-root or MPS_ROOT to the directory on the host that "
+                   "holds the daemons' pipes: /run/nvidia/mps");
     }
   }
 

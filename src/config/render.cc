@@ -153,6 +153,15 @@ void write_sharing(Writer& out, const Config& c) {
     if (r.rename) out.value(4, "rename", scalar(*r.rename), path + ".rename", "renameByDefault");
     out.value(4, "devices", selector_text(r.devices), path + ".devices");
     out.value(4, "replicas", std::to_string(r.replicas), path + ".replicas");
+    if (r.limits == MpsLimits{}) continue;
+    out.line(4, "limits:");
+    if (r.limits.memory_mib) {
+      out.value(5, "memory", fmt::format("{}Mi", *r.limits.memory_mib), path + ".limits.memory");
+    }
+    if (r.limits.thread_percentage) {
+      out.value(5, "threadPercentage", std::to_string(*r.limits.thread_percentage),
+                path + ".limits.threadPercentage");
+    }
   }
 }
 
@@ -213,6 +222,7 @@ void write_process(Writer& out, const Effective& e) {
   flag("disable-healthchecks", e.config.disable_health_checks);
   flag("enable-healthchecks", e.config.enable_health_checks);
   flag("components", join(p.components, ","));
+  flag("mps-dir", p.mps_dir);
   flag("listen", p.listen);
   flag("nvml-library", p.nvml_library);
   flag("root", p.root);

@@ -56,6 +56,14 @@ struct FirstDevices {
 };
 using DeviceSelector = std::variant<AllDevices, FirstDevices, std::vector<DeviceRef>>;
 
+// What one client may use of a device that is shared by MPS, in place of an equal share. A feature
+// of kerf. Absent: the equal share.
+struct MpsLimits {
+  std::optional<std::uint64_t> memory_mib;    // pinned device memory, at least 1
+  std::optional<unsigned> thread_percentage;  // active threads, 1 to 100
+  bool operator==(const MpsLimits&) const = default;
+};
+
 // One entry of sharing.<strategy>.resources. A resource may be listed more than once with different
 // `devices`; for a device that several entries select, the first of them holds.
 struct SharedResource {
@@ -63,6 +71,7 @@ struct SharedResource {
   std::optional<std::string> rename;  // fully qualified; renameByDefault is already applied here
   DeviceSelector devices = AllDevices{};
   unsigned replicas = 1;  // 2 to kMaxReplicas; 1 is accepted and means: not shared
+  MpsLimits limits;       // sharing.mps only
   bool operator==(const SharedResource&) const = default;
 };
 
@@ -141,6 +150,7 @@ struct ProcessOptions {
   std::string kubelet_socket = "/var/lib/kubelet/device-plugins/kubelet.sock";  // "": no kubelet
   std::string config_file;                                                      // "": none
   std::vector<std::string> components = {"devices", "http"};
+  std::string mps_dir = "/mps";       // mps_root as seen by this process
   std::string listen = ":2112";       // host:port, ":port" (all addresses) or "none"
   std::string nvml_library;           // "": search
   std::string root = "/";             // prefix of sys, proc, dev, etc
