@@ -14,6 +14,7 @@
 #include "agent/component.h"
 #include "agent/config_source.h"
 #include "agent/counters.h"
+#include "agent/health_settings.h"
 #include "agent/host_facts.h"
 #include "agent/named_config.h"
 #include "agent/node.h"
@@ -238,8 +239,7 @@ Status Agent::start_watcher() {
   options.library_candidates = nvml::library_candidates(effective.process.nvml_library,
                                                         effective.config.container_driver_root);
   options.roots = roots_;
-  options.settings.policy = health::XidPolicy(effective.config.disable_health_checks,
-                                              effective.config.enable_health_checks);
+  options.settings = health_settings(effective.config);
   watcher_ = std::make_unique<health::Watcher>(std::move(options));
   return watcher_->start(
       [this](std::function<void()> work) { asio::post(loop_, std::move(work)); },
@@ -353,6 +353,7 @@ void Agent::reload() {
       effective->config.container_driver_root != node_.effective().config.container_driver_root;
   const std::string& file = effective->process.config_file;
   bool first = !node_.configured();
+  bool other_health = effective->config.health != node_.effective().config.health;
   if (Status done = node_.configure(*effective, file.empty() ? "defaults" : file); !done) {
     log::error("config", "refused, the one before stays in force", done.error());
     tell_refused(done.error());
@@ -364,6 +365,7 @@ void Agent::reload() {
   if (other_library) {
     log::warn("config", "flags.plugin.containerDriverRoot takes effect at the next start");
   }
+  if (other_health) watcher_->configure(health_settings(node_.effective().config));
   apply();
 }
 
