@@ -16,6 +16,7 @@
 #include "agent/counters.h"
 #include "agent/health_settings.h"
 #include "agent/host_facts.h"
+#include "agent/mps_gate.h"
 #include "agent/named_config.h"
 #include "agent/node.h"
 #include "agent/steps.h"
@@ -101,6 +102,7 @@ class Agent {
   std::unique_ptr<health::Watcher> watcher_;
   std::unique_ptr<kubelet::Service> service_;
   std::unique_ptr<CdiSpecs> cdi_specs_;
+  std::unique_ptr<MpsGate> mps_gate_;  // with the component devices
   std::unique_ptr<Surroundings> surroundings_;
   std::vector<std::unique_ptr<Component>> components_;
   std::unique_ptr<http::Server> server_;
@@ -130,6 +132,7 @@ int Agent::run() {
     if (auto s = steps.run(
             "serving the kubelet", [&] { return start_service(); },
             [&] {
+              mps_gate_.reset();
               service_->stop();
               cdi_specs_->stop();
             });
@@ -255,6 +258,9 @@ Status Agent::start_service() {
     host_facts_->set(std::move(facts));
     publish();
   });
+  if (has_component("devices")) {
+    mps_gate_ = std::make_unique<MpsGate>(loop_, node_, [this] { apply(); });
+  }
   service_ = std::make_unique<kubelet::Service>(
       loop_, std::move(options),
       [this](const plan::PlanPtr& plan, std::size_t resource) { return answers(plan, resource); },
@@ -392,6 +398,7 @@ void Agent::apply() {
   if (has_component("devices")) known.cdi = cdi_specs_->apply(node_.plan(), known.imex_channels);
   host_facts_->set(std::move(known));
   if (has_component("devices")) service_->apply(node_.plan());
+  if (mps_gate_) mps_gate_->follow(*node_.plan());
   for (auto& component : components_) {
     component->observe({node_.plan(), node_.effective(), node_.config_stats().last_success_ms});
   }

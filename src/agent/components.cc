@@ -7,6 +7,7 @@
 #include "agent/component.h"
 #include "agent/events_component.h"
 #include "agent/labels_component.h"
+#include "agent/mps_component.h"
 
 namespace kerf::agent {
 namespace {
@@ -18,9 +19,10 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 2> kRows{{
+constexpr std::array<Row, 3> kRows{{
     {"events", make_events_component},
     {"labels", make_labels_component},
+    {"mps", make_mps_component},
 }};
 
 }  // namespace

@@ -41,13 +41,18 @@ std::string sentence(const inventory::Change& change) {
   return change.text;
 }
 
+std::string_view advertising(const plan::Resource& resource) {
+  if (!resource.mps.empty()) return "advertising with MPS";
+  return resource.shared ? "advertising with time-slicing" : "advertising";
+}
+
 // One line a resource, so that "is time-slicing on, and how" can be grepped from the log.
 void log_plan(const plan::Plan& plan) {
   for (const plan::Resource& resource : plan.resources) {
     std::size_t healthy = static_cast<std::size_t>(
         std::ranges::count_if(resource.devices, [](const auto& device) { return device.healthy; }));
     log::info(
-        "plan", resource.shared ? "advertising with time-slicing" : "advertising",
+        "plan", advertising(resource),
         {{"resource", resource.name}, {"devices", resource.devices.size()}, {"healthy", healthy}});
   }
   for (const std::string& warning : plan.warnings) log::warn("plan", warning);
@@ -115,11 +120,51 @@ Status Node::replan(const config::Config& config) {
   Result<plan::Plan> next = plan::make_plan(snapshot_, config, generation_ + 1);
   if (!next) return fail(std::move(next.error()));
   ++generation_;
+  const Held before = std::exchange(held_, closed_gates(*next));
+  for (plan::Resource& resource : next->resources) {
+    if (auto why = held_.find(resource.name); why != held_.end()) {
+      plan::hold_back(resource, why->second.text());
+    }
+  }
+  note_gates(before);
   bool same = plan_ && plan_->resources == next->resources && plan_->warnings == next->warnings;
   plan_ = std::make_shared<const plan::Plan>(std::move(*next));
   if (!same) log_plan(*plan_);
   ledger_.keep_only(advertised_ids());
   return {};
+}
+
+Node::Held Node::closed_gates(const plan::Plan& plan) const {
+  Held out;
+  for (const plan::Resource& resource : plan.resources) {
+    if (resource.mps.empty() || !gate_) continue;
+    if (std::optional<Error> why = gate_(resource.name)) out.emplace(resource.name, *why);
+  }
+  return out;
+}
+
+bool Node::ask_gate() {
+  if (!plan_ || !configured_) return false;
+  auto texts = [](const Held& held) {
+    std::vector<std::string> out;
+    for (const auto& [resource, why] : held) out.push_back(resource + why.text());
+    return out;
+  };
+  if (texts(closed_gates(*plan_)) == texts(held_)) return false;
+  return replan(effective_.config).has_value();
+}
+
+void Node::note_gates(const Held& before) {
+  for (const auto& [resource, why] : held_) {
+    if (!before.contains(resource)) {
+      note(metrics::EventLevel::kWarn, resource + " takes no new pods: " + why.what);
+    }
+  }
+  for (const auto& [resource, why] : before) {
+    if (!held_.contains(resource)) {
+      note(metrics::EventLevel::kInfo, resource + " takes pods, its MPS daemon answers");
+    }
+  }
 }
 
 void Node::note_changes(const inventory::Snapshot& before, const inventory::Snapshot& after) {
@@ -189,6 +234,11 @@ metrics::NodeStatus Node::status() const {
   if (plan_) {
     out.config.warnings.insert(out.config.warnings.end(), plan_->warnings.begin(),
                                plan_->warnings.end());
+  }
+  for (const auto& [resource, why] : held_) {
+    out.problems.push_back({metrics::Severity::kDegraded,
+                            resource + " takes no new pods: " + why.what, why.subject,
+                            why.hint.empty() ? "" : "Remedy: " + why.hint + "."});
   }
   if (!plan_error_.empty()) {
     out.problems.push_back({metrics::Severity::kDegraded,

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/ledger.h"
@@ -52,6 +54,13 @@ class Node {
   // A line for the list of events (and, through the caller's log, for the log).
   void note(metrics::EventLevel level, std::string text);
 
+  // Asked, while a plan is made, for every resource that is shared by MPS: why it must not be given
+  // out now; nothing when it may.
+  using Gate = std::function<std::optional<Error>(const std::string& resource)>;
+  void set_gate(Gate gate) { gate_ = std::move(gate); }
+  // Asks the gate again. True when it answered differently, and so the plan is a new one.
+  bool ask_gate();
+
   // Null until both configuration and inventory are known.
   const plan::PlanPtr& plan() const { return plan_; }
   const config::Effective& effective() const { return effective_; }
@@ -61,7 +70,11 @@ class Node {
   metrics::NodeStatus status() const;
 
  private:
+  using Held = std::map<std::string, Error>;  // by resource: why it is not given out
+
   Status replan(const config::Config& config);
+  Held closed_gates(const plan::Plan& plan) const;
+  void note_gates(const Held& before);
   void note_changes(const inventory::Snapshot& before, const inventory::Snapshot& after);
   std::vector<std::string> advertised_ids() const;
 
@@ -75,6 +88,8 @@ class Node {
   bool configured_ = false;
   inventory::SnapshotPtr snapshot_;
   bool driver_was_ready_ = false;
+  Gate gate_;
+  Held held_;
   plan::PlanPtr plan_;
   std::uint64_t generation_ = 0;
   std::string plan_error_;  // why the newest snapshot could not be planned; empty when it could

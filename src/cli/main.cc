@@ -19,6 +19,7 @@
 #include "cli/config_manager_command.h"
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
+#include "cli/mps_command.h"
 #include "cli/prepare_command.h"
 #include "cli/status_command.h"
 #include "cli/version.h"
@@ -70,6 +71,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
     {"config-manager", "link the configuration that the node's label chooses",
      [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
+    {"mps-control-daemon", "run NVIDIA's MPS daemons, as NVIDIA's program of that name does",
+     [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -82,6 +85,8 @@ constexpr Command kLinks[] = {
     {"gpu-feature-discovery", "",
      [](Args args) { return kerf::cli::run_feature_discovery(args, environ); }},
     {"config-manager", "", [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
+    {"mps-control-daemon", "",
+     [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };

@@ -90,8 +90,8 @@ class Image(unittest.TestCase):
     def test_it_holds_one_program_under_all_its_names(self):
         entries = self.entries()
         self.assertEqual(entries["usr/bin/kerf"].mode, 0o755)
-        for name in ("nvidia-device-plugin", "gpu-feature-discovery", "config-manager", "lsmod",
-                     "ls"):
+        for name in ("nvidia-device-plugin", "gpu-feature-discovery", "config-manager",
+                     "mps-control-daemon", "lsmod", "ls"):
             self.assertEqual(entries[f"usr/bin/{name}"].linkname, "kerf")
         programs = [n for n, m in entries.items() if n.startswith("usr/bin/") and m.isfile()]
         self.assertEqual(programs, ["usr/bin/kerf"])
