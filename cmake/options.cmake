@@ -37,4 +37,11 @@ if(KERF_LLD AND NOT KERF_STATIC AND NOT KERF_FUZZ)
 endif()
 if(KERF_STATIC)
   add_link_options(-static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,-O1)
+  # OpenSSL brings 30 000 relocations; packed they are not read in whole at each start. The C library
+  # understands them from 2.36 on.
+  include(CheckLinkerFlag)
+  check_linker_flag(CXX -Wl,-z,pack-relative-relocs KERF_HAS_PACKED_RELOCATIONS)
+  if(KERF_HAS_PACKED_RELOCATIONS)
+    add_link_options(-Wl,-z,pack-relative-relocs)
+  endif()
 endif()
