@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "health/device_access.h"
 #include "inventory/differ.h"
 
 namespace kerf::health {
@@ -157,8 +158,9 @@ void WatchLoop::start_driver() {
   want_read_ = true;
 }
 
-void WatchLoop::start_failed(const Error& error) {
+void WatchLoop::start_failed(const Error& plain) {
   if (parts_.inbox->stopped()) return;
+  const Error error = is_hang(plain) ? plain : explain_access(plain, parts_.options.roots);
   parts_.published.update([](WatcherStats& stats) { ++stats.driver_start_failures; });
   inventory::Driver before = driver_;
   if (!is_hang(error)) {
@@ -177,8 +179,9 @@ void WatchLoop::start_failed(const Error& error) {
   if (driver_ != before) log::warn("health", "the driver cannot be started", error);
 }
 
-void WatchLoop::driver_trouble(const Error& error) {
+void WatchLoop::driver_trouble(const Error& plain) {
   if (parts_.inbox->stopped()) return;
+  const Error error = is_hang(plain) ? plain : explain_access(plain, parts_.options.roots);
   due_ = Steady::now() + parts_.options.probe;
   inventory::Driver before = driver_;
   if (is_hang(error)) {

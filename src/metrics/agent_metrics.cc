@@ -66,6 +66,13 @@ void add_gpus(Families& out, const NodeStatus& node) {
   Family info{"kerf_gpu_info", "A GPU of this node; always 1.", Type::kGauge, {}, {}};
   Family healthy{
       "kerf_gpu_healthy", "1 when the GPU may be given to new containers.", Type::kGauge, {}, {}};
+  Family unhealthy{
+      "kerf_gpu_unhealthy",
+      "1 for each GPU or MIG device that must not be given to new containers, with the "
+      "reason.",
+      Type::kGauge,
+      {},
+      {}};
   Family replicas{"kerf_replicas",
                   "Devices advertised to the kubelet, by the GPU behind them.",
                   Type::kGauge,
@@ -82,6 +89,14 @@ void add_gpus(Families& out, const NodeStatus& node) {
     more.insert(more.end(), {{"model", gpu.name}, {"pci", gpu.pci}});
     info.samples.push_back({more, 1});
     healthy.samples.push_back({labels, gpu.health.ok ? 1.0 : 0.0});
+    auto note = [&](const HealthStatus& health, const std::string& device) {
+      if (health.ok) return;
+      Labels with = labels;
+      with.insert(with.end(), {{"device", device}, {"reason", health.reason}});
+      unhealthy.samples.push_back({with, 1});
+    };
+    note(gpu.health, gpu.uuid);
+    for (const MigStatus& mig : gpu.mig_devices) note(mig.health, mig.uuid);
     std::map<std::string, std::pair<double, double>> by_resource;
     for (const SliceStatus& slice : gpu.slices) {
       auto& [total, used] = by_resource[slice.resource];
@@ -95,7 +110,7 @@ void add_gpus(Families& out, const NodeStatus& node) {
       allocated.samples.push_back({with, count.second});
     }
   }
-  for (Family* family : {&info, &healthy, &replicas, &allocated}) {
+  for (Family* family : {&info, &healthy, &unhealthy, &replicas, &allocated}) {
     out.add(family->name, family->type, family->help).samples = std::move(family->samples);
   }
 }

@@ -203,7 +203,7 @@ TEST(MetricsPage, DescribesExactlyTheMetricsThereAre) {
   auto text = read_file(KERF_SOURCE_DIR "/docs/metrics.md");
   ASSERT_TRUE(text);
   std::string table = "| name | type | labels | meaning |\n|---|---|---|---|\n";
-  for (const Family& family : agent_metrics(samples::healthy(), counters(), process())) {
+  for (const Family& family : agent_metrics(samples::one_unhealthy(), counters(), process())) {
     const Labels& labels = !family.samples.empty()      ? family.samples[0].labels
                            : !family.histograms.empty() ? family.histograms[0].labels
                                                         : Labels{};
