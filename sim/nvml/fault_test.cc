@@ -93,22 +93,21 @@ TEST_F(Faults, SettersNeedRoot) {
 TEST_F(Faults, AReaderWithoutWritePermissionSeesStateAndEvents) {
   SKIP_UNLESS_ROOT();
   start("rtx3090x2");
-  chmod(directory_.c_str(), 0755);
-  std::filesystem::copy(NVML_SIM_LIBRARY, directory_ + "/libnvidia-ml.so.1");
+  make_reachable("rtx3090x2");
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   const pid_t child = fork();
   if (child == 0) {
     if (setresuid(65534, 65534, 65534) != 0) _exit(2);
-    unload();
-    load();
-    if (nvmlInit_v2() != kSuccess) _exit(3);
+    load(reachable_library());
+    if (HasFailure() || nvmlInit_v2() != kSuccess) _exit(3);
     const EventSet set = watch(kEventXid);
     if (write(ready[1], "x", 1) != 1) _exit(4);
     EventData data{};
     if (nvmlEventSetWait_v2(set, &data, 20000) != kSuccess) _exit(5);
     _exit(data.event_data == 31 ? 0 : 6);
   }
+  close(ready[1]);  // so that a child that fails is noticed
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
   change([](Shared& shared) { raise_xid(shared, 1, 31, {}); });
@@ -420,9 +419,8 @@ TEST_F(Faults, AWriterThatDiedAtWorkStopsNobody) {
 
 TEST_F(Faults, AProcessThatCannotCreateTheStateJoinsItOnceItExists) {
   SKIP_UNLESS_ROOT();
-  select("rtx3090x2");
+  make_reachable("rtx3090x2");
   load();
-  chmod(directory_.c_str(), 0755);
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   const pid_t child = fork();
@@ -434,6 +432,7 @@ TEST_F(Faults, AProcessThatCannotCreateTheStateJoinsItOnceItExists) {
     if (nvmlEventSetWait_v2(set, &data, 20000) != kSuccess) _exit(4);
     _exit(data.event_data == 31 ? 0 : 5);
   }
+  close(ready[1]);  // so that a child that fails is noticed
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
   open_store();

@@ -52,9 +52,19 @@ class SimTest : public testing::Test {
     setenv("NVML_SIM_MACHINE", machine_path(name).c_str(), 1);
   }
 
-  void load() {
+  // Copies library and machine to where any user may read them, and selects that machine.
+  void make_reachable(const std::string& machine) {
+    chmod(directory_.c_str(), 0755);
+    const std::string copy = directory_ + "/" + machine + ".yaml";
+    std::filesystem::copy(machine_path(machine), copy);
+    std::filesystem::copy(NVML_SIM_LIBRARY, reachable_library());
+    setenv("NVML_SIM_MACHINE", copy.c_str(), 1);
+  }
+  std::string reachable_library() const { return directory_ + "/libnvidia-ml.so.1"; }
+
+  void load(const std::string& path = NVML_SIM_LIBRARY) {
     unload();
-    library_ = dlopen(NVML_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(library_, nullptr) << dlerror();
 #define BIND(symbol, result, parameters) symbol = function<result(*) parameters>(#symbol);
     KERF_NVML_SYMBOLS(BIND)

@@ -173,6 +173,16 @@ class Node:
     def pod(self, name, count=1, resource=GPU):
         return self.tell_kubelet(f"pod create {name} {resource} {count}")
 
+    def reachable(self, path):
+        """A copy of a program or file where any user may read it: a checkout may lie where only
+        its owner may look."""
+        folder = self.directory / "reachable"
+        folder.mkdir(exist_ok=True)
+        copy = folder / pathlib.Path(path).name
+        if not copy.exists():
+            shutil.copy(path, copy)
+        return str(copy)
+
     # --- the agent -------------------------------------------------------------------------------
     def arguments(self, *more, **options):
         """Arguments of `kerf agent` for this node; an option set to None is left out."""
@@ -187,10 +197,16 @@ class Node:
                     **options):
         """Starts the agent and does not wait for anything."""
         self.agents += 1
-        extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        environment = {**self.environment, **(env or {})}
+        extra = {}
+        if user is not None:
+            extra = {"user": user, "group": user, "extra_groups": []}
+            program = (self.reachable(program[0]), *program[1:])
+            options.setdefault("nvml_library", self.reachable(NVML_LIBRARY))
+            environment["NVML_SIM_MACHINE"] = self.reachable(environment["NVML_SIM_MACHINE"])
         self.agent = Process([*program, *self.arguments(*more, **options)],
                              self.directory / f"agent{self.agents}.log", executable=executable,
-                             env={**self.environment, **(env or {})}, **extra)
+                             env=environment, **extra)
         self.others.append(self.agent)
         return self.agent
 
