@@ -25,7 +25,7 @@ class HealthTest(node.NodeTest):
         here.start(devices=devices)
         return here
 
-    def polled(self, here, calls=200):
+    def polled(self, here, calls=20):
         """Waits until every GPU was asked, which is what later answers are compared to. A poll of a
         small machine takes less than `calls` calls."""
         before = here.metric("kerf_nvml_calls_total")
