@@ -52,7 +52,8 @@ class Component {
   virtual void observe(const View& view) = 0;
   // A newer configuration was refused, and why; the one before stays in force.
   virtual void configuration_refused(const std::string& /*why*/) {}
-  // Ends threads, processes and timers of its own, within a second. Nothing is called afterwards.
+  // Ends threads, processes and timers of its own, within a second; with processes that must end in
+  // order, within ten. Nothing is called afterwards.
   virtual void stop() = 0;
   // What is wrong now, for the page and /health; empty while all is well.
   virtual std::vector<metrics::Problem> problems() const { return {}; }
