@@ -68,7 +68,7 @@ config::Config strategy(MigStrategy strategy) {
 
 config::Config sharing(config::Config config, std::string resource, unsigned replicas,
                        std::optional<std::string> rename = {}) {
-  config.sharing.resources.push_back({std::move(resource), std::move(rename), {}, replicas});
+  config.sharing.resources.push_back({std::move(resource), std::move(rename), {}, replicas, {}});
   config.sharing_strategy = config::SharingStrategy::kTimeSlicing;
   return config;
 }
