@@ -108,7 +108,7 @@ struct Supervisor::Impl {
   // The thread's own:
   State state;
   std::string control;
-  std::optional<Child> daemon;
+  std::unique_ptr<Child> daemon;
   StartedFile started;
 };
 
@@ -170,7 +170,7 @@ Status Supervisor::Impl::bring_up() {
   follow_logs();
   Result<Child> child = Child::start({control, {"-f"}, environment});
   if (!child) return fail(std::move(child.error()));
-  daemon.emplace(std::move(*child));
+  daemon = std::make_unique<Child>(std::move(*child));
   ++state.starts;
   log::info("mps", "daemon started",
             {{"resource", wanted.resource}, {"pid", daemon->pid()}, {"gpus", wanted.gpus.size()}});
