@@ -37,6 +37,27 @@ class NodeTest : public testing::Test {
   Node node_{clock_, "0.1.0"};
 };
 
+TEST_F(NodeTest, HoldsBackWhatMpsSharesUntilItsGateIsOpen) {
+  bool open = false;
+  node_.set_gate([&](const std::string& resource) -> std::optional<Error> {
+    EXPECT_EQ(resource, "nvidia.com/gpu");
+    if (open) return std::nullopt;
+    return Error{Kind::kNotFound, "no daemon", "", "start one", 0};
+  });
+  config::Effective by_mps = effective(4);
+  by_mps.config.sharing_strategy = config::SharingStrategy::kMps;
+  ASSERT_TRUE(node_.configure(by_mps, "config.yaml"));
+  node_.observe(machine(1));
+  ASSERT_EQ(devices(node_), 4u);
+  EXPECT_FALSE(node_.plan()->resources[0].devices[0].healthy);
+  EXPECT_FALSE(node_.status().problems.empty());
+  EXPECT_FALSE(node_.ask_gate());
+  open = true;
+  EXPECT_TRUE(node_.ask_gate());
+  EXPECT_TRUE(node_.plan()->resources[0].devices[0].healthy);
+  EXPECT_TRUE(node_.status().problems.empty());
+}
+
 TEST_F(NodeTest, PlansOnceBothConfigurationAndInventoryAreKnown) {
   ASSERT_TRUE(node_.configure(effective(4), "config.yaml"));
   EXPECT_EQ(node_.plan(), nullptr);
