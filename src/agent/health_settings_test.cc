@@ -14,9 +14,9 @@ TEST(HealthSettings, AreTheRoomsOwnDefaultsWhenNothingIsConfigured) {
   EXPECT_EQ(got.max_quiet_ms, want.max_quiet_ms);
   EXPECT_EQ(got.poll_ms, want.poll_ms);
   EXPECT_EQ(got.thermal_ms, want.thermal_ms);
-  EXPECT_EQ(got.ecc && got.row_remap_failure && got.row_remap_pending && got.nvlink && got.thermal,
-            want.ecc && want.row_remap_failure && want.row_remap_pending && want.nvlink &&
-                want.thermal);
+  EXPECT_EQ(
+      got.ecc && got.row_remap_failure && got.row_remap_pending && got.nvlink && got.thermal,
+      want.ecc && want.row_remap_failure && want.row_remap_pending && want.nvlink && want.thermal);
   for (std::uint64_t xid = 0; xid < 200; ++xid) {
     EXPECT_EQ(got.policy.action(xid), want.policy.action(xid)) << xid;
   }
