@@ -278,5 +278,44 @@ class Sharing(node.NodeTest):
         self.assertTrue(re.fullmatch("GPU-[0-9a-f-]+", here.resource()["devices"][0]["id"]))
 
 
+class ImexChannels(node.NodeTest):
+    MISSING = "requested IMEX channel channel0 does not exist"
+
+    def test_that_are_required_and_missing_end_the_start(self):
+        here = self.node()
+        here.write_config(config(4) + "imex: {channelIDs: [0], required: true}\n")
+        here.start_kubelet()
+        here.start_agent()
+        self.assertEqual(here.agent.wait(), 1)
+        self.assertRegex(here.log(), self.MISSING)
+        self.assertRegex(here.log(), "hint=.*imex.required")
+
+    def test_that_are_missing_are_left_out_when_not_required(self):
+        here = self.node()
+        here.write_config(config(4) + "imex: {channelIDs: [0]}\n")
+        here.start(devices=8)
+        here.await_log("configured IMEX channel does not exist")
+        self.assertNotIn("NVIDIA_IMEX_CHANNELS", here.pod("one")["envs"])
+
+    def test_that_become_required_and_are_missing_leave_the_configuration_as_it_was(self):
+        here = self.node()
+        here.start(devices=8)
+        here.write_config(config(2) + "imex: {channelIDs: [0], required: true}\n")
+        here.await_problem("refused", self.MISSING)
+        self.assertEqual(here.resource()["allocatable"], 8)
+        here.write_config(config(2))
+        here.await_allocatable(4)
+        here.await_health("ok")
+
+
+class WhatOnlyAStartCanChange(node.NodeTest):
+    def test_is_said_when_it_changes(self):
+        here = self.node()
+        here.start(devices=8)
+        here.write_config(config(2, plugin={"containerDriverRoot": "/elsewhere"}))
+        here.await_allocatable(4)
+        here.await_log("containerDriverRoot takes effect at the next start")
+
+
 if __name__ == "__main__":
     node.main()
