@@ -1,7 +1,11 @@
 // Tests of the small things every room stands on.
+#include <cstdlib>
+#include <filesystem>
+
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/put_file.h"
 #include "base/result.h"
 #include "base/roots.h"
 #include "base/strings.h"
@@ -99,6 +103,42 @@ TEST(Files, ATooLongFileIsRefusedNotCut) {
   EXPECT_EQ(read_file(path, 9).error().kind, Kind::kInvalid);
   unlink(path.c_str());
   EXPECT_EQ(read_file(path).error().subject, path);
+}
+
+class PuttingAFile : public testing::Test {
+ protected:
+  PuttingAFile() {
+    std::string pattern = testing::TempDir() + "kerf-put-XXXXXX";
+    directory_ = mkdtemp(pattern.data());
+  }
+  ~PuttingAFile() override { std::filesystem::remove_all(directory_); }
+  std::size_t entries() const {
+    std::filesystem::directory_iterator each(directory_);
+    return static_cast<std::size_t>(std::distance(begin(each), end(each)));
+  }
+  std::string directory_;
+};
+
+TEST_F(PuttingAFile, ReplacesItOnlyWhenTextOrModeDiffer) {
+  const std::string path = directory_ + "/a.json";
+  EXPECT_TRUE(put_file(path, "one", {}).value());
+  EXPECT_FALSE(put_file(path, "one", {}).value());
+  EXPECT_TRUE(put_file(path, "two", {}).value());
+  EXPECT_EQ(read_file(path).value(), "two");
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  EXPECT_TRUE(put_file(path, "two", {}).value());
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0644));
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(PuttingAFile, ThatCannotBePutNamesPathAndRemedyAndLeavesNothing) {
+  auto absent = put_file(directory_ + "/no/a", "x", {"note", 0644, "make the directory"});
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().subject, directory_ + "/no/a");
+  EXPECT_EQ(absent.error().hint, "make the directory");
+  std::filesystem::create_directory(directory_ + "/taken");
+  EXPECT_FALSE(put_file(directory_ + "/taken", "x", {}));
+  EXPECT_EQ(entries(), 1U);
 }
 
 }  // namespace

@@ -193,4 +193,14 @@ void StandIn::serve(const std::shared_ptr<Peer::Stream>& stream, int number) {
   ::shutdown(stream->lowest_layer().native_handle(), SHUT_RDWR);
 }
 
+const Identity& ca() {
+  static const Identity kCa = make_ca();
+  return kCa;
+}
+
+const Identity& server() {
+  static const Identity kServer = make_server(ca());
+  return kServer;
+}
+
 }  // namespace kerf::kube::testing

@@ -31,6 +31,10 @@ Identity make_ca(const std::string& name = "test CA");
 Identity make_server(const Identity& ca, const std::string& names = "IP:127.0.0.1",
                      long valid_from = -3600, long valid_to = 3600);
 
+// One of each for all tests of a process: making keys is slow.
+const Identity& ca();
+const Identity& server();
+
 struct Seen {
   std::string verb;
   std::string target;

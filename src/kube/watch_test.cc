@@ -10,20 +10,12 @@ namespace kerf::kube {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::ca;
 using testing::Identity;
 using testing::Peer;
 using testing::Seen;
+using testing::server;
 using testing::StandIn;
-
-const Identity& ca() {
-  static const Identity kCa = testing::make_ca();
-  return kCa;
-}
-
-const Identity& server() {
-  static const Identity kServer = testing::make_server(ca());
-  return kServer;
-}
 
 std::string object(int version) {
   return R"({"metadata":{"name":"a","resourceVersion":")" + std::to_string(version) + R"("}})";

@@ -32,11 +32,14 @@ Status StartedFile::raise(const std::string& path) {
   // Locked before it has its name: nobody may take it for one left behind.
   const std::string fresh = path + ".new";
   Fd fd(open(fresh.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!fd) return fail_errno("cannot make the file", fresh, errno);
+  constexpr const char* kWritable = "let this container write to the directory of --mps-dir";
+  if (!fd) return fail_errno("cannot make the file", fresh, errno, kWritable);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0 ||
       write(fd.get(), kOurs.data(), kOurs.size()) != static_cast<ssize_t>(kOurs.size()) ||
       rename(fresh.c_str(), path.c_str()) != 0) {
-    return fail_errno("cannot write the file", path, errno);
+    const int why = errno;
+    unlink(fresh.c_str());
+    return fail_errno("cannot write the file", path, why, kWritable);
   }
   path_ = path;
   fd_ = std::move(fd);
