@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <sstream>
 #include <string>
 #include <sys/wait.h>
@@ -28,6 +29,7 @@
 #include "proto/echo.grpc.pb.h"
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/client_unary_call.h>
 
 namespace {
 
@@ -36,7 +38,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 struct Arguments {
-  std::map<std::string, std::string> values = {{"idle", "30"}, {"calls", "20000"}};
+  std::map<std::string, std::string> values = {{"idle", "30"}, {"calls", "20000"}, {"only", ""}};
   const std::string& operator[](const std::string& name) const { return values.at(name); }
   int number(const std::string& name) const { return std::atoi(values.at(name).c_str()); }
 };
@@ -130,54 +132,49 @@ void must(const grpc::Status& status) {
   std::exit(1);
 }
 
-OneCall echo_call(const std::string& socket) {
-  std::shared_ptr<echo::Echo::Stub> stub = echo::Echo::NewStub(channel_to(socket));
-  return [stub] {
+// Calls `method` with a message that was encoded once, and leaves the answer encoded: what a client
+// spends on its own messages is in neither side's figure.
+template <typename Message>
+OneCall call_of(const std::string& socket, const char* method, const Message& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return [channel = channel_to(socket), method = std::string(method),
+          request = grpc::ByteBuffer(&slice, 1)] {
     grpc::ClientContext context;
-    echo::Message request;
-    echo::Message reply;
-    request.set_payload("GPU-00000000-0000-0000-0000-000000000000::0");
-    must(stub->Call(&context, request, &reply));
+    grpc::ByteBuffer reply;
+    const grpc::internal::RpcMethod unary(method.c_str(), grpc::internal::RpcMethod::NORMAL_RPC);
+    must(grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
+        channel.get(), unary, &context, request, &reply));
   };
+}
+
+OneCall echo_call(const std::string& socket) {
+  echo::Message request;
+  request.set_payload("GPU-00000000-0000-0000-0000-000000000000::0");
+  return call_of(socket, "/echo.Echo/Call", request);
 }
 
 // Carries as many bytes there, and back, as a call for `chosen` of `ids` does.
 OneCall echo_of_size(const std::string& socket, const std::vector<std::string>& ids, int chosen) {
-  std::shared_ptr<echo::Echo::Stub> stub = echo::Echo::NewStub(channel_to(socket));
-  auto request = std::make_shared<echo::Message>();
-  for (const std::string& id : ids) request->mutable_payload()->append(id + "xx");
-  request->set_keep(static_cast<unsigned>(chosen) * static_cast<unsigned>(ids[0].size() + 2));
-  return [stub, request] {
-    grpc::ClientContext context;
-    echo::Message reply;
-    must(stub->Shorten(&context, *request, &reply));
-  };
+  echo::Message request;
+  for (const std::string& id : ids) request.mutable_payload()->append(id + "xx");
+  request.set_keep(static_cast<unsigned>(chosen) * static_cast<unsigned>(ids[0].size() + 2));
+  return call_of(socket, "/echo.Echo/Shorten", request);
 }
 
 OneCall allocate_call(const std::string& socket, const std::string& id) {
-  std::shared_ptr<v1beta1::DevicePlugin::Stub> stub =
-      v1beta1::DevicePlugin::NewStub(channel_to(socket));
-  auto request = std::make_shared<v1beta1::AllocateRequest>();
-  request->add_container_requests()->add_devices_ids(id);
-  return [stub, request] {
-    grpc::ClientContext context;
-    v1beta1::AllocateResponse response;
-    must(stub->Allocate(&context, *request, &response));
-  };
+  v1beta1::AllocateRequest request;
+  request.add_container_requests()->add_devices_ids(id);
+  return call_of(socket, "/v1beta1.DevicePlugin/Allocate", request);
 }
 
-OneCall preferred_call(const std::string& socket, const std::vector<std::string>& ids, int size) {
-  std::shared_ptr<v1beta1::DevicePlugin::Stub> stub =
-      v1beta1::DevicePlugin::NewStub(channel_to(socket));
-  auto request = std::make_shared<v1beta1::PreferredAllocationRequest>();
-  auto* one = request->add_container_requests();
+// The kubelet keeps free devices in a set and sends them in no order.
+OneCall preferred_call(const std::string& socket, std::vector<std::string> ids, int size) {
+  std::shuffle(ids.begin(), ids.end(), std::minstd_rand(1));
+  v1beta1::PreferredAllocationRequest request;
+  auto* one = request.add_container_requests();
   for (const std::string& id : ids) one->add_available_deviceids(id);
   one->set_allocation_size(size);
-  return [stub, request] {
-    grpc::ClientContext context;
-    v1beta1::PreferredAllocationResponse response;
-    must(stub->GetPreferredAllocation(&context, *request, &response));
-  };
+  return call_of(socket, "/v1beta1.DevicePlugin/GetPreferredAllocation", request);
 }
 
 // One after the other, in blocks taken in turn.
@@ -224,13 +221,26 @@ void row(const char* what, double ours, double floor, const char* unit, const ch
   std::fflush(stdout);
 }
 
+// A directory of its own, gone at the end.
+struct Scratch {
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "wire-bench-XXXXXX").string();
+    path = mkdtemp(name.data());
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::string path;
+};
+
 // A kubelet stand-in with an agent beside it.
 class Node {
  public:
   Node(const Arguments& arguments, const std::string& machine, int replicas)
       : arguments_(arguments), machine_(machine) {
-    std::string name = (fs::temp_directory_path() / "wire-bench-XXXXXX").string();
-    directory = mkdtemp(name.data());
     std::ofstream(directory + "/config.yaml")
         << "version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
         << "      - {name: nvidia.com/gpu, replicas: " << replicas << "}\n";
@@ -240,11 +250,6 @@ class Node {
                                           registered_at = Clock::now();
                                       }});
     kubelet->start();
-  }
-  ~Node() {
-    kubelet.reset();
-    std::error_code ignored;
-    fs::remove_all(directory, ignored);
   }
   std::unique_ptr<Process> agent(bool http) const {
     std::vector<std::string> command = {arguments_["kerf"],
@@ -282,7 +287,8 @@ class Node {
   }
   std::string socket() const { return directory + "/dp/nvidia-gpu.sock"; }
 
-  std::string directory;
+  Scratch scratch;
+  const std::string& directory = scratch.path;
   std::unique_ptr<kubelet_sim::Kubelet> kubelet;
   std::atomic<Clock::time_point> registered_at{};
 
@@ -404,10 +410,6 @@ void measure_calls(const Arguments& arguments) {
   row("Allocate p50", allocate.at(0.5), floor.at(0.5), "us", "<= 1.25x floor");
   row("Allocate p99", allocate.at(0.99), floor.at(0.99), "us", "<= 1.5x floor");
   rows("preferred 2 of " + std::to_string(ids.size()), preferred, floor, "<= 1.5x floor");
-  measure_big(arguments, echo_socket);
-  measure_aligned(arguments, echo_socket, "h200x8-hgx.yaml", {4});
-  measure_aligned(arguments, echo_socket, "dual-baseboard-16.yaml", {8, 3});
-
   double ours_rate = throughput([&] { return allocate_call(node.socket(), ids.front()); }, 50'000);
   double floor_rate = throughput([&] { return echo_call(echo_socket); }, 50'000);
   row("Allocates a second, 8 callers", ours_rate, floor_rate, "/s", "");
@@ -415,6 +417,16 @@ void measure_calls(const Arguments& arguments) {
   throughput([&] { return echo_call(echo_socket); }, 100'000);
   row("RSS after 100 k more Allocates", static_cast<double>(agent->status("VmRSS")) / 1024,
       static_cast<double>(echo->status("VmRSS")) / 1024, "MB", "<= 16 MB");
+}
+
+// Requests about many devices, each kind on a machine of its own.
+void measure_topology(const Arguments& arguments) {
+  Scratch directory;
+  const std::string echo_socket = directory.path + "/echo";
+  auto echo = start_echo(arguments, echo_socket, nullptr);
+  measure_big(arguments, echo_socket);
+  measure_aligned(arguments, echo_socket, "h200x8-hgx.yaml", {4});
+  measure_aligned(arguments, echo_socket, "dual-baseboard-16.yaml", {8, 3});
 }
 
 }  // namespace
@@ -428,7 +440,7 @@ int main(int argc, char** argv) {
     if (!arguments.values.contains(needed)) {
       std::fprintf(stderr,
                    "usage: wire_bench --kerf PROGRAM --nvml LIBRARY --machines DIR --echo PROGRAM "
-                   "[--idle SECONDS] [--calls N]\n");
+                   "[--idle SECONDS] [--calls N] [--only start|calls|topology]\n");
       return 2;
     }
   }
@@ -438,7 +450,9 @@ int main(int argc, char** argv) {
   std::printf("|%s|%s|%s|%s|%s|%s|\n", std::string(40, '-').c_str(), std::string(11, '-').c_str(),
               std::string(11, '-').c_str(), std::string(7, '-').c_str(),
               std::string(7, '-').c_str(), std::string(24, '-').c_str());
-  measure_start(arguments);
-  measure_calls(arguments);
+  const std::string only = arguments["only"];
+  if (only.empty() || only == "start") measure_start(arguments);
+  if (only.empty() || only == "calls") measure_calls(arguments);
+  if (only.empty() || only == "topology") measure_topology(arguments);
   return 0;
 }
