@@ -77,7 +77,7 @@ class Manager {
       log::info("config-manager", "already configured", {{"config", target_}});
     } else {
       log::info("config-manager", "configured", {{"config", target_}});
-      if (std::exchange(told_before_, true)) {
+      if (told_before_ && named_) {
         named_->tell("ConfigApplied", target_ + " is in force", false);
       }
     }

@@ -45,15 +45,16 @@ void EventFilter::happened(std::string reason, std::string message, bool warning
 
 std::vector<KubeEvent> EventFilter::take(std::int64_t now_ms) {
   refill(now_ms);
-  std::vector<Said*> ready;
+  std::multimap<std::int64_t, Said*> ready;  // by first_ms; equal ones in the order of said_
   for (auto& [key, said] : said_) {
     // The clock was set back: nothing waits longer than a period for that.
     said.not_before_ms = std::min(said.not_before_ms, now_ms + kRepeatMs);
-    if (said.held.count > 0 && said.not_before_ms <= now_ms) ready.push_back(&said);
+    if (said.held.count > 0 && said.not_before_ms <= now_ms) {
+      ready.emplace(said.held.first_ms, &said);
+    }
   }
-  std::ranges::stable_sort(ready, {}, [](const Said* said) { return said->held.first_ms; });
   std::vector<KubeEvent> out;
-  for (Said* said : ready) {
+  for (auto [first_ms, said] : ready) {
     if (allowance_ == 0) break;
     if (allowance_-- == kBurst) refilled_ms_ = now_ms;
     out.push_back(said->held);

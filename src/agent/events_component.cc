@@ -120,7 +120,7 @@ std::vector<Saying> sayings(const inventory::SnapshotPtr& before,
     if (auto say = about_driver(before->driver.state, after.driver)) out.push_back(std::move(*say));
   } else if (after.driver.state == DriverState::kFailed ||
              after.driver.state == DriverState::kStuck) {
-    out.push_back(*about_driver(DriverState::kReady, after.driver));
+    if (auto say = about_driver(DriverState::kReady, after.driver)) out.push_back(std::move(*say));
   }
   // While the driver is away all its devices are; one Event says so.
   bool with_driver = before && before->driver.state == DriverState::kReady &&

@@ -111,9 +111,9 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void on_label(std::string value) {
-    if (label && *label == value) return;
+    if (label_known && label == value) return;
     log::info("config", "node label read", {{"label", options.label}, {"value", value}});
-    bool first = !label;
+    bool first = !std::exchange(label_known, true);
     label = std::move(value);
     first ? choose() : choose_soon();
   }
@@ -128,7 +128,7 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void choose_soon() {
-    if (!label || std::exchange(choosing, true)) return;
+    if (!label_known || std::exchange(choosing, true)) return;
     settle.expires_after(kSettle);
     settle.async_wait([weak = weak_from_this()](std::error_code cancelled) {
       auto self = weak.lock();
@@ -142,7 +142,7 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
     Result<std::vector<std::string>> names = list_configs(options.directory);
     Result<std::string> name = fail(Kind::kInternal, "");
     if (names) {
-      name = config::choose_config(*label, options.choices, *names);
+      name = config::choose_config(label, options.choices, *names);
     } else {
       name = fail(names.error());
     }
@@ -155,7 +155,7 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
   // What was chosen before stays; where nothing was, the label counts as not set.
   void refuse(Error error, const std::vector<std::string>& names) {
     bool news = !refused || refused->text() != error.text();
-    bool by_label = !label->empty() && error.kind == Kind::kNotFound && !names.empty();
+    bool by_label = !label.empty() && error.kind == Kind::kNotFound && !names.empty();
     if (by_label) error.subject = options.label;
     refused = error;
     if (news) {
@@ -176,7 +176,7 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
     std::string path = name.empty() ? "" : join_path(options.directory, name);
     if (current && *current == path) return handlers.touched();
     current = path;
-    log::info("config", "chosen", {{"config", name.empty() ? "(empty)" : name}, {"label", *label}});
+    log::info("config", "chosen", {{"config", name.empty() ? "(empty)" : name}, {"label", label}});
     handlers.chosen(path);
   }
 
@@ -189,7 +189,8 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<kubelet::Follower> follower;
   asio::steady_timer settle;
   bool choosing = false;
-  std::optional<std::string> label;    // absent: not read yet
+  bool label_known = false;            // it was read at least once
+  std::string label;                   // its value; empty when it is not set
   std::optional<std::string> current;  // path in use
   std::optional<Error> trouble;        // of the watch
   std::optional<Error> refused;        // why the label's word is not followed
@@ -210,7 +211,7 @@ NamedConfig::~NamedConfig() {
 std::optional<Error> NamedConfig::problem() const {
   if (impl_->refused) return impl_->refused;
   if (impl_->trouble) return impl_->trouble;
-  if (impl_->label) return {};
+  if (impl_->label_known) return {};
   return Error{Kind::kBusy, "the node's label has not been read yet", impl_->options.label,
                "wait for the API server"};
 }

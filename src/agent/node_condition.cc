@@ -123,7 +123,7 @@ void ConditionWriter::set(Condition condition) {
 void ConditionWriter::pump() {
   if (busy_ || timer_->running || !wanted_) return;
   if (!known_) return read();
-  if (!stated_ || stated_->condition != *wanted_) write();
+  if (!stated_ || stated_->condition != *wanted_) write(*wanted_);
 }
 
 // Since when it holds must survive our restart, and nothing is written that is there already.
@@ -140,12 +140,12 @@ void ConditionWriter::read() {
                   });
 }
 
-void ConditionWriter::write() {
+void ConditionWriter::write(const Condition& wanted) {
   busy_ = true;
   std::string now = rfc3339_ms(clock_.wall_ms());
   now = now.substr(0, now.find('.')) + "Z";
-  bool same_status = stated_ && stated_->condition.status == wanted_->status;
-  Stated next{*wanted_, same_status && !stated_->since.empty() ? stated_->since : now};
+  bool same_status = stated_ && stated_->condition.status == wanted.status;
+  Stated next{wanted, same_status && !stated_->since.empty() ? stated_->since : now};
   std::string patch = condition_patch(next.condition, next.since, now);
   client_.request({kube::Verb::kStrategicPatch, path_of(node_) + "/status", std::move(patch)},
                   [this, alive = alive_, next](const Result<kube::Response>& answer) {
@@ -165,7 +165,7 @@ void ConditionWriter::write() {
 void ConditionWriter::succeeded() {
   attempts_ = 0;
   if (std::exchange(error_, std::nullopt)) changed_();
-  bool done = stated_ && stated_->condition == *wanted_;
+  bool done = stated_ && wanted_ && stated_->condition == *wanted_;
   if (done && writes_ == 0) return;
   if (writes_ == 0) return pump();
   timer_->running = true;

@@ -58,7 +58,7 @@ class ConditionWriter {
   struct Timer;
   void pump();
   void read();
-  void write();
+  void write(const Condition& wanted);
   void failed(const Error& error);
   void succeeded();
 
