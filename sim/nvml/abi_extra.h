@@ -20,9 +20,6 @@ struct PciInfoExt {
   u32 version, domain, bus, device, pci_device_id, pci_subsystem_id, base_class, sub_class;
   char bus_id[32];
 };
-struct Bar1Memory {
-  u64 total, free, used;
-};
 struct EventDataV1 {
   Device device;
   u64 event_type, event_data;
@@ -70,9 +67,6 @@ struct RowRemapperHistogram {
 struct RemappedRowsV2 {
   u32 cor_active, cor_inactive, unc_active, unc_inactive, pending, failure;
 };
-struct ViolationTime {
-  u64 reference_time, violation_time;
-};
 struct Sample {
   u64 timestamp;
   Value value;
@@ -113,21 +107,6 @@ struct ComputeInstanceInfoV1 {
   GpuInstance gpu_instance;
   u32 id, profile_id;
 };
-struct GpmMetric {
-  u32 metric_id, nvml_return;
-  double value;
-  const char* short_name;
-  const char* long_name;
-  const char* unit;
-};
-struct GpmMetricsGet {  // as many metrics follow as the caller says
-  u32 version, count;
-  GpmSample sample1, sample2;
-  GpmMetric metrics[1];
-};
-struct GpmSupport {
-  u32 version, is_supported;
-};
 struct PlatformInfo {
   u32 version;
   u8 ib_guid[16], chassis_serial[16];
@@ -142,12 +121,12 @@ struct UuidRequest {
 };
 
 static_assert(sizeof(PciInfoV1) == 32 && sizeof(PciInfoV2) == 36 && sizeof(PciInfoExt) == 64);
-static_assert(sizeof(Bar1Memory) == 24 && sizeof(EventDataV1) == 24 && sizeof(ProcessInfoV1) == 16);
+static_assert(sizeof(EventDataV1) == 24 && sizeof(ProcessInfoV1) == 16);
 static_assert(sizeof(ProcessDetail) == 32 && sizeof(ProcessDetailList) == 24);
 static_assert(sizeof(ProcessUtilizationSample) == 32 && sizeof(ProcessUtilizationInfo) == 40);
 static_assert(sizeof(ProcessesUtilizationInfo) == 24 && sizeof(EccErrorCounts) == 32);
 static_assert(sizeof(EccSramErrorStatus) == 104 && sizeof(RowRemapperHistogram) == 20);
-static_assert(sizeof(RemappedRowsV2) == 24 && sizeof(ViolationTime) == 16 && sizeof(Sample) == 16);
+static_assert(sizeof(RemappedRowsV2) == 24 && sizeof(Sample) == 16);
 static_assert(sizeof(PowerValueV2) == 12 && offsetof(PowerValueV2, milliwatts) == 8);
 static_assert(sizeof(TemperatureV1) == 12 && sizeof(MarginTemperature) == 8);
 static_assert(sizeof(GpuInstanceProfileInfoV3) == 152 &&
@@ -155,7 +134,6 @@ static_assert(sizeof(GpuInstanceProfileInfoV3) == 152 &&
               offsetof(GpuInstanceProfileInfoV3, capabilities) == 144);
 static_assert(sizeof(ComputeInstanceProfileInfoV2) == 136 &&
               sizeof(ComputeInstanceProfileInfoV3) == 140 && sizeof(ComputeInstanceInfoV1) == 24);
-static_assert(sizeof(GpmMetric) == 40 && offsetof(GpmMetricsGet, metrics) == 24);
 static_assert(sizeof(PlatformInfo) == 44 && sizeof(UuidRequest) == 52);
 
 }  // namespace kerf::nvml::abi

@@ -410,6 +410,41 @@ struct DeviceAddressingMode {
   u32 value;  // AddressingMode
 };
 
+struct Bar1Memory {
+  u64 total;
+  u64 free;
+  u64 used;
+};
+
+struct ViolationTime {  // both ns
+  u64 reference_time;
+  u64 violation_time;
+};
+
+struct GpmMetric {
+  u32 metric_id;
+  u32 nvml_return;  // Return of this metric alone
+  double value;     // NaN: none
+  const char* short_name;
+  const char* long_name;
+  const char* unit;
+};
+
+// As many metrics follow as the caller says; drivers differ in how many the structure holds. Unlike
+// other structures its version is a plain 1.
+struct GpmMetricsGet {
+  u32 version;
+  u32 count;
+  GpmSample sample1;
+  GpmSample sample2;
+  GpmMetric metrics[1];
+};
+
+struct GpmSupport {  // version 1
+  u32 version;
+  u32 is_supported;
+};
+
 // The leading `version` word of a versioned structure: its size with the version in the top byte.
 template <typename T>
 constexpr u32 version_word(u32 version) {
@@ -450,6 +485,9 @@ static_assert(sizeof(GpuFabricInfoV2) == 36 && offsetof(GpuFabricInfoV2, state) 
               offsetof(GpuFabricInfoV2, health_mask) == 32);
 static_assert(sizeof(GpuFabricInfoV3) == 40 && offsetof(GpuFabricInfoV3, health_summary) == 36);
 static_assert(sizeof(DeviceAddressingMode) == 8);
+static_assert(sizeof(Bar1Memory) == 24 && sizeof(ViolationTime) == 16);
+static_assert(sizeof(GpmMetric) == 40 && offsetof(GpmMetric, value) == 8 &&
+              offsetof(GpmMetricsGet, metrics) == 24 && sizeof(GpmSupport) == 8);
 
 }  // namespace kerf::nvml::abi
 

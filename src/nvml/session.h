@@ -43,6 +43,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   const Library& library() const { return *library_; }
+  // Counts a call that was made past this class, see telemetry.h.
+  void count(std::uint32_t code) const { counters_->count(code); }
 
   Result<std::string> driver_version() const;
   Result<int> cuda_version() const;  // 1000·major + 10·minor
