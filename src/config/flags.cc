@@ -7,8 +7,9 @@ namespace {
 
 using enum FlagKind;
 
-std::vector<FlagSpec> build_table() {
-  return {
+// Made inside agent_flags(), not when the program starts: who asks first may be older.
+struct Table {
+  std::vector<FlagSpec> flags = {
       {"config-file",
        {},
        {"CONFIG_FILE"},
@@ -398,13 +399,13 @@ std::vector<FlagSpec> build_table() {
        {},
        "labels: also feature.node.kubernetes.io/pci-10de.present and the like (kerf)"},
   };
-}
+};
 
 }  // namespace
 
 std::span<const FlagSpec> agent_flags() {
-  static const std::vector<FlagSpec> kTable = build_table();
-  return kTable;
+  static const Table kTable;
+  return kTable.flags;
 }
 
 const FlagSpec* find_flag(std::string_view name) {

@@ -181,7 +181,11 @@ class Loader {
     config.gpu_rules = file.gpu_rules;
     config.mig_rules = file.mig_rules;
     config.health = file.health;
-    if (file.mps || file.time_slicing) config.sharing = file.mps ? *file.mps : *file.time_slicing;
+    if (file.mps) {
+      config.sharing = *file.mps;
+    } else if (file.time_slicing) {
+      config.sharing = *file.time_slicing;
+    }
     bool shared = std::any_of(config.sharing.resources.begin(), config.sharing.resources.end(),
                               [](const SharedResource& r) { return r.replicas > 1; });
     if (shared) {

@@ -150,6 +150,7 @@ std::vector<Diagnostic> in_file_order(std::vector<Diagnostic> all) {
            std::tuple(all[b].at.line, all[b].at.column, b);
   });
   std::vector<Diagnostic> sorted;
+  sorted.reserve(all.size());
   for (std::size_t i : order) sorted.push_back(std::move(all[i]));
   return sorted;
 }

@@ -88,8 +88,8 @@ class WatchLoop {
   void configure(Settings settings);
 
   void start_driver();
-  void start_failed(const Error& error);
-  void driver_trouble(const Error& error);
+  void start_failed(const Error& plain);
+  void driver_trouble(const Error& plain);
   void drop_session();
 
   void read_all();
