@@ -48,6 +48,7 @@ class Loader {
 
   Effective finish() {
     Effective effective;
+    effective.config.power = file_.values.power;  // before the flags, which fill parts of it
     for (const FlagSpec& spec : agent_flags()) {
       Setting setting = choose(spec);
       effective.provenance.push_back({place(spec), setting.source});
@@ -197,8 +198,9 @@ class Loader {
     }
     check_mps(effective);
     for (const auto& [path, position] : file.positions) {
+      bool is_flag = find_file_flag(path) != nullptr;
       if (path.starts_with("sharing.") || path.starts_with("resources.") ||
-          path.starts_with("health.")) {
+          path.starts_with("health.") || (path.starts_with("power.") && !is_flag)) {
         effective.provenance.push_back({path, file_source(path)});
       }
     }

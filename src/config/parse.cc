@@ -137,7 +137,8 @@ void read_top(Reader& reader, const Node& root) {
               {"resources", part(read_resources)},
               {"sharing", part(read_sharing)},
               {"imex", part(read_imex)},
-              {"health", part(read_health)}});
+              {"health", part(read_health)},
+              {"power", part(read_power)}});
 }
 
 // By position, keeping the order of what stands at the same one. Not std::stable_sort, whose helper

@@ -1,6 +1,7 @@
 // The health section of the file.
 #include "base/strings.h"
 #include "config/duration.h"
+#include "config/fields.h"
 #include "config/reader.h"
 
 #include <fmt/format.h>
@@ -43,46 +44,11 @@ void read_xids(Reader& reader, const Node& node, const std::string& path, XidAct
   }
 }
 
-struct Bounds {
-  std::int64_t least = 0;
-  std::int64_t most = kForever;
-};
-
-Field duration(Reader& reader, std::string_view key, std::int64_t& into, Bounds bounds) {
-  return {key, [&reader, &into, bounds](const Node& node, const std::string& path) {
-            constexpr const char* kHint = "write it like 90s, 5m or 1h30m";
-            if (node.is(Node::Type::kNull)) return;
-            if (!node.is(Node::Type::kString)) {
-              reader.wrong_type(node, path, "a duration with a unit", kHint);
-              return;
-            }
-            Result<std::int64_t> given = parse_duration(node.text);
-            if (!given) {
-              reader.error(node, path, given.error().what, kHint);
-            } else if (*given < bounds.least || *given > bounds.most) {
-              std::string most = bounds.most == kForever ? "" : " to " + duration_text(bounds.most);
-              reader.error(node, path, fmt::format("{} is out of range", printable(node.text)),
-                           bounds.least == 0 && most.empty()
-                               ? "write 0s or more"
-                               : fmt::format("write {}{}", duration_text(bounds.least),
-                                             most.empty() ? " or more" : most));
-            } else {
-              into = *given;
-            }
-          }};
-}
-
-Field truth(Reader& reader, std::string_view key, bool& into) {
-  return {key, [&reader, &into](const Node& node, const std::string& path) {
-            if (auto value = reader.boolean(node, path)) into = *value;
-          }};
-}
-
 void read_recovery(Reader& reader, const Node& node, const std::string& path) {
   HealthOptions& o = reader.values().health;
   reader.map(node, path, KeyCase::kIgnored,
-             {duration(reader, "quietPeriod", o.quiet_period_ns, {}),
-              duration(reader, "maxQuietPeriod", o.max_quiet_period_ns, {})});
+             {duration_field(reader, "quietPeriod", o.quiet_period_ns, {}),
+              duration_field(reader, "maxQuietPeriod", o.max_quiet_period_ns, {})});
   if (o.max_quiet_period_ns < o.quiet_period_ns && o.quiet_period_ns != kForever) {
     reader.warning(
         node.at, path,
@@ -94,12 +60,14 @@ void read_recovery(Reader& reader, const Node& node, const std::string& path) {
 
 void read_conditions(Reader& reader, const Node& node, const std::string& path) {
   HealthOptions& o = reader.values().health;
-  reader.map(node, path, KeyCase::kIgnored,
-             {truth(reader, "ecc", o.ecc), truth(reader, "rowRemapFailure", o.row_remap_failure),
-              truth(reader, "rowRemapPending", o.row_remap_pending),
-              truth(reader, "nvlink", o.nvlink), truth(reader, "thermal", o.thermal),
-              duration(reader, "thermalAfter", o.thermal_after_ns, {0, 24 * kHour}),
-              duration(reader, "pollInterval", o.poll_interval_ns, {100 * kMillisecond, kHour})});
+  reader.map(
+      node, path, KeyCase::kIgnored,
+      {truth_field(reader, "ecc", o.ecc),
+       truth_field(reader, "rowRemapFailure", o.row_remap_failure),
+       truth_field(reader, "rowRemapPending", o.row_remap_pending),
+       truth_field(reader, "nvlink", o.nvlink), truth_field(reader, "thermal", o.thermal),
+       duration_field(reader, "thermalAfter", o.thermal_after_ns, {0, 24 * kHour}),
+       duration_field(reader, "pollInterval", o.poll_interval_ns, {100 * kMillisecond, kHour})});
 }
 
 }  // namespace

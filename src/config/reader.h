@@ -29,6 +29,7 @@ class Reader {
       : values_(values), findings_(findings) {}
 
   FileValues& values() { return values_; }
+  std::size_t finding_count() const { return findings_.size(); }
 
   void error(const Node& where, const std::string& path, std::string message, std::string hint);
   void warning(Position where, const std::string& path, std::string message, std::string hint);
@@ -65,6 +66,7 @@ std::string below(const std::string& path, std::size_t index);     // "gpus" + 0
 void read_flags(Reader& reader, const Node& node, const std::string& path);
 void read_imex(Reader& reader, const Node& node, const std::string& path);
 void read_health(Reader& reader, const Node& node, const std::string& path);
+void read_power(Reader& reader, const Node& node, const std::string& path);
 void read_resources(Reader& reader, const Node& node, const std::string& path);
 void read_sharing(Reader& reader, const Node& node, const std::string& path);
 

@@ -193,6 +193,50 @@ void write_health(Writer& out, const HealthOptions& o, bool always) {
   value("conditions", "pollInterval", duration_text(o.poll_interval_ns));
 }
 
+void write_power_target(Writer& out, unsigned indent, const PowerTarget& target,
+                        const std::string& path) {
+  auto value = [&](std::string_view key, const std::string& text) {
+    out.value(indent, key, text, fmt::format("{}.{}", path, key));
+  };
+  if (target.limit) value("limit", scalar(to_string(*target.limit)));
+  if (target.graphics_clock) value("graphicsClock", scalar(to_string(*target.graphics_clock)));
+  if (target.memory_clock) value("memoryClock", scalar(to_string(*target.memory_clock)));
+  if (target.time_slice) value("timeSlice", std::string(to_string(*target.time_slice)));
+}
+
+// A section of kerf's own as well.
+void write_power(Writer& out, const PowerOptions& o, bool always) {
+  if (!always && o == PowerOptions{}) return;
+  out.line(0, "power:");
+  auto value = [&out](unsigned indent, std::string_view key, const std::string& text,
+                      const std::string& section) {
+    out.value(indent, key, text, fmt::format("{}.{}", section, key));
+  };
+  write_power_target(out, 1, o.all, "power");
+  value(1, "outOfRange", o.out_of_range == OutOfRange::kClamp ? "clamp" : "refuse", "power");
+  value(1, "persistence", truth(o.persistence), "power");
+  value(1, "reapply", duration_text(o.reapply_ns), "power");
+  value(1, "restoreOnExit", truth(o.restore_on_exit), "power");
+  if (!o.gpus.empty()) out.line(1, "gpus:");
+  for (std::size_t i = 0; i < o.gpus.size(); ++i) {
+    const PowerRule& rule = o.gpus[i];
+    std::string path = fmt::format("power.gpus[{}]", i);
+    std::string_view by = kPowerSelectors[static_cast<std::size_t>(rule.by)].first;
+    out.value(2, fmt::format("- {}", by), json_quote(rule.match), fmt::format("{}.{}", path, by));
+    write_power_target(out, 3, rule.target, path);
+    value(3, "weight", std::to_string(rule.weight), path);
+  }
+  if (const auto& budget = o.budget) {
+    out.line(1, "budget:");
+    auto watts = [](std::uint32_t mw) {
+      return to_string(PowerAmount{PowerAmount::Unit::kWatts, mw});
+    };
+    value(2, "total", watts(budget->total_mw), "power.budget");
+    value(2, "interval", duration_text(budget->interval_ns), "power.budget");
+    value(2, "hysteresis", watts(budget->hysteresis_mw), "power.budget");
+  }
+}
+
 void write_config(Writer& out, const Config& c) {
   out.line(0, "version: v1");
   write_flags(out, c);
@@ -206,6 +250,7 @@ void write_config(Writer& out, const Config& c) {
             "imex.channelIDs");
   out.value(1, "required", truth(c.imex_required), "imex.required");
   write_health(out, c.health, out.explains());
+  write_power(out, c.power, out.explains());
 }
 
 // The settings that no file can hold, as comments, so that the output is itself a valid file.

@@ -139,6 +139,20 @@ std::optional<Problem> check_shape(const FlagSpec& spec, const Value& value) {
   return {};
 }
 
+std::optional<Problem> check_power(const FlagSpec& spec, const Value& value) {
+  auto problem_of = [](const Error& error) { return Problem{error.what, error.hint}; };
+  if (spec.name == "power-limit") {
+    const std::string& text = std::get<std::string>(value);
+    auto amount = parse_power_amount(text);
+    if (!text.empty() && !amount) return problem_of(amount.error());
+  }
+  if (spec.name == "power-reapply") {
+    auto time = parse_reapply(std::get<std::string>(value));
+    if (!time) return problem_of(time.error());
+  }
+  return {};
+}
+
 // Position of the word among the allowed ones; the enums of types.h are in the same order.
 template <typename Enum>
 Enum enum_of(const FlagSpec& spec, const std::string& word) {
@@ -172,6 +186,18 @@ bool store_label_option(std::string_view flag, const Value& value, LabelOptions&
     options.interval_ns = parse_duration(std::get<std::string>(value)).value_or(0);
   }
   return truth != nullptr || text != nullptr || is_interval;
+}
+
+bool store_power_option(std::string_view flag, const Value& value, PowerOptions& options) {
+  if (flag == "power-limit") {
+    auto amount = parse_power_amount(std::get<std::string>(value));
+    options.all.limit = amount ? std::optional(*amount) : std::nullopt;
+  } else if (flag == "power-reapply") {
+    if (auto time = parse_reapply(std::get<std::string>(value))) options.reapply_ns = *time;
+  } else {
+    return false;
+  }
+  return true;
 }
 
 // Flags whose value is stored as it is.
@@ -264,21 +290,23 @@ void store_word(const FlagSpec& spec, const Value& value, Config& config) {
 std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective& effective) {
   using Check = std::optional<Problem> (*)(const FlagSpec&, const Value&);
   for (Check check : {Check(check_words), Check(check_supported), Check(check_imex),
-                      Check(check_cdi), Check(check_shape)}) {
+                      Check(check_cdi), Check(check_shape), Check(check_power)}) {
     if (std::optional<Problem> problem = check(spec, value)) return problem;
   }
   bool stored = store_plain(kBools, spec.name, value, effective) ||
                 store_plain(kStrings, spec.name, value, effective) ||
                 store_plain(kLists, spec.name, value, effective) ||
                 store_api_limit(spec.name, value, effective.process) ||
-                store_label_option(spec.name, value, effective.config.labels);
+                store_label_option(spec.name, value, effective.config.labels) ||
+                store_power_option(spec.name, value, effective.config.power);
   if (!stored) store_word(spec, value, effective.config);
   return {};
 }
 
 bool allows_empty(const FlagSpec& spec) {
   return spec.allowed.empty() && spec.name != "listen" && spec.name != "root" &&
-         spec.name != "sleep-interval" && !spec.name.starts_with("kube-api-");
+         spec.name != "sleep-interval" && spec.name != "power-reapply" &&
+         !spec.name.starts_with("kube-api-");
 }
 
 }  // namespace kerf::config

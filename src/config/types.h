@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/health.h"
+#include "config/power.h"
 
 namespace kerf::config {
 
@@ -142,6 +143,7 @@ struct Config {
   std::string disable_health_checks;
   std::string enable_health_checks;
   HealthOptions health;
+  PowerOptions power;
   bool operator==(const Config&) const = default;
 };
 
