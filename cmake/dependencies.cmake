@@ -70,6 +70,9 @@ else()
   target_link_libraries(kerf_tls INTERFACE ssl crypto)
 endif()
 
+# bcrypt, for the passwords of the metrics exporter: part of the C library's family on Debian.
+kerf_static_or_shared(kerf_crypt crypt)
+
 if(NOT KERF_FUZZ)
   find_package(GTest REQUIRED)
 endif()

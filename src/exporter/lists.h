@@ -1,0 +1,13 @@
+// The counter lists that come with the program, so that it also works where no file is mounted.
+#pragma once
+
+#include <string_view>
+
+namespace kerf::exporter {
+
+// The text of a list by the path at which NVIDIA's image has it ("/etc/dcgm-exporter/
+// default-counters.csv", "…/dcp-metrics-included.csv", "…/1.x-compatibility-metrics.csv"); empty
+// for any other path. The first two are the same list here.
+std::string_view shipped_list(std::string_view path);
+
+}  // namespace kerf::exporter
