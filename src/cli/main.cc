@@ -23,6 +23,7 @@
 #include "cli/prepare_command.h"
 #include "cli/status_command.h"
 #include "cli/version.h"
+#include "hook/run.h"
 
 extern "C" char** environ;
 
@@ -73,6 +74,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
     {"mps-control-daemon", "run NVIDIA's MPS daemons, as NVIDIA's program of that name does",
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
+    {"cdi-hook", "be the hook program that CDI specifications name (also kerf-cdi-hook)",
+     [](Args args) { return kerf::hook::run(args); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -87,6 +90,7 @@ constexpr Command kLinks[] = {
     {"config-manager", "", [](Args args) { return kerf::cli::run_config_manager(args, environ); }},
     {"mps-control-daemon", "",
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
+    {"kerf-cdi-hook", "", [](Args args) { return kerf::hook::run(args); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };
