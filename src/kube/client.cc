@@ -48,15 +48,16 @@ struct Client::Core : std::enable_shared_from_this<Core> {
 
   void pump();
   bool may_send_now();
-  void begin();
+  // Those that take a job take `current`.
+  void begin(Job& job);
   void open();
-  void transmit();
+  void transmit(Job& job);
   void on_data(std::string_view bytes);
   void on_closed(Error error);
-  void on_answer();
-  bool try_again_later(int status);
-  void finish(Result<Response> result);
-  void fail_current(Error error);
+  void on_answer(Job& job, HttpReader& answer);
+  bool try_again_later(Job& job, const HttpReader& answer);
+  void finish(Job& job, Result<Response> result);
+  void fail_current(Job& job, Error error);
   void drop_connection();
   void arm_deadline();
   void expire();
@@ -111,9 +112,9 @@ void Client::Core::stop() {
 void Client::Core::pump() {
   if (stopped || current || waiting.empty() || !may_send_now()) return;
   idle.cancel();
-  current = std::move(waiting.front());
+  Job& job = current.emplace(std::move(waiting.front()));
   waiting.pop_front();
-  begin();
+  begin(job);
 }
 
 // A bucket that fills by requests_per_second and holds `burst`.
@@ -136,10 +137,10 @@ bool Client::Core::may_send_now() {
   return false;
 }
 
-void Client::Core::begin() {
+void Client::Core::begin(Job& job) {
   reader.reset();
   if (connection && open_for_use) {
-    transmit();
+    transmit(job);
   } else if (!connection) {
     open();
   }
@@ -154,7 +155,11 @@ void Client::Core::open() {
                                    auto self = weak.lock();
                                    if (!self) return;
                                    self->open_for_use = true;
-                                   self->current ? self->transmit() : self->arm_idle();
+                                   if (self->current) {
+                                     self->transmit(*self->current);
+                                   } else {
+                                     self->arm_idle();
+                                   }
                                  },
                                  [weak](std::string_view bytes) {
                                    if (auto self = weak.lock()) self->on_data(bytes);
@@ -164,24 +169,24 @@ void Client::Core::open() {
                                  }});
 }
 
-void Client::Core::transmit() {
-  Result<std::string> text = render_request(access, options, token, current->request);
-  if (!text) return fail_current(std::move(text.error()));
+void Client::Core::transmit(Job& job) {
+  Result<std::string> text = render_request(access, options, token, job.request);
+  if (!text) return fail_current(job, std::move(text.error()));
   reader.emplace(options.response_limit);
   connection->send(std::move(*text));
 }
 
 void Client::Core::on_data(std::string_view bytes) {
-  if (!reader) return drop_connection();  // nobody asked
+  if (!reader || !current) return drop_connection();  // nobody asked
   Result<std::size_t> taken = reader->feed(bytes);
   if (!taken) {
     drop_connection();
-    return fail_current(std::move(taken.error()));
+    return fail_current(*current, std::move(taken.error()));
   }
   if (!reader->done()) return;
   // More than was asked for: what follows cannot be told apart from the next answer.
   if (*taken < bytes.size() || !reader->keep_alive()) drop_connection();
-  on_answer();
+  on_answer(*current, *reader);
 }
 
 void Client::Core::on_closed(Error error) {
@@ -194,56 +199,53 @@ void Client::Core::on_closed(Error error) {
   bool repeatable = current->request.verb != Verb::kPost && !current->sent_again;
   if (was_used && reader && !reader->started() && repeatable) {
     current->sent_again = true;
-    return begin();
+    return begin(*current);
   }
   if (error.what.empty()) {
     Status complete = reader ? reader->end() : fail(Kind::kGone, "the connection ended");
-    if (complete) return on_answer();
+    if (reader && complete) return on_answer(*current, *reader);
     error = std::move(complete.error());
     error.hint = "see the API server's log if this lasts";
   }
-  fail_current(std::move(error));
+  fail_current(*current, std::move(error));
 }
 
-void Client::Core::on_answer() {
+void Client::Core::on_answer(Job& job, HttpReader& answer) {
   used = true;
-  int status = reader->status();
-  if (status == 401 && !std::exchange(current->token_renewed, true) && token.renew()) {
-    return begin();
-  }
-  if (try_again_later(status)) return;
-  if (status >= 200 && status < 300) return finish(Response{status, reader->take_body()});
-  finish(fail(
-      refusal(current->request.verb, current->request.path, access.url(), status, reader->body())));
+  int status = answer.status();
+  if (status == 401 && !std::exchange(job.token_renewed, true) && token.renew()) return begin(job);
+  if (try_again_later(job, answer)) return;
+  if (status >= 200 && status < 300) return finish(job, Response{status, answer.take_body()});
+  finish(job,
+         fail(refusal(job.request.verb, job.request.path, access.url(), status, answer.body())));
 }
 
 // A busy server says when to come back. What it may have done already is not asked for twice.
-bool Client::Core::try_again_later(int status) {
-  std::optional<std::uint64_t> asked = parse_u64(reader->header("retry-after"));
-  bool unserved = status == 429 || (status == 503 && asked);
+bool Client::Core::try_again_later(Job& job, const HttpReader& answer) {
+  std::optional<std::uint64_t> asked = parse_u64(answer.header("retry-after"));
+  bool unserved = answer.status() == 429 || (answer.status() == 503 && asked);
   if (!unserved) return false;
-  milliseconds wait = asked
-                          ? milliseconds(1000 * std::min<std::uint64_t>(*asked, 3600))
-                          : backoff(current->refused, options.backoff_first, options.backoff_last);
-  if (steady_clock::now() + wait >= current->deadline) return false;
-  ++current->refused;
+  milliseconds wait = asked ? milliseconds(1000 * std::min<std::uint64_t>(*asked, 3600))
+                            : backoff(job.refused, options.backoff_first, options.backoff_last);
+  if (steady_clock::now() + wait >= job.deadline) return false;
+  ++job.refused;
   reader.reset();
   pause.expires_after(wait);
   pause.async_wait([self = shared_from_this()](std::error_code cancelled) {
-    if (!cancelled && self->current) self->begin();
+    if (!cancelled && self->current) self->begin(*self->current);
   });
   return true;
 }
 
-void Client::Core::fail_current(Error error) {
-  error.during(title(current->request.verb, current->request.path));
+void Client::Core::fail_current(Job& job, Error error) {
+  error.during(title(job.request.verb, job.request.path));
   if (error.subject.empty()) error.subject = access.url();
-  finish(fail(std::move(error)));
+  finish(job, fail(std::move(error)));
 }
 
-void Client::Core::finish(Result<Response> result) {
+void Client::Core::finish(Job& job, Result<Response> result) {
   auto self = shared_from_this();
-  Answer done = std::move(current->done);
+  Answer done = std::move(job.done);
   current.reset();
   reader.reset();
   pause.cancel();
@@ -284,7 +286,6 @@ void Client::Core::arm_deadline() {
 void Client::Core::expire() {
   auto now = steady_clock::now();
   std::vector<Job> late;
-  bool of_current = current && current->deadline <= now;
   for (auto it = waiting.begin(); it != waiting.end();) {
     if (it->deadline > now) {
       ++it;
@@ -295,9 +296,9 @@ void Client::Core::expire() {
   }
   Error error{Kind::kTimeout, "no answer in time", access.url(),
               "is the API server running, and reachable from this pod's network?"};
-  if (of_current) {
+  if (current && current->deadline <= now) {
     drop_connection();
-    fail_current(error);
+    fail_current(*current, error);
   }
   for (Job& job : late) {
     if (stopped) return;

@@ -113,7 +113,8 @@ class Session : public std::enable_shared_from_this<Session> {
                                       if (auto self = weak.lock()) self->on_data(bytes);
                                     },
                                     [weak](Error error) {
-                                      if (auto self = weak.lock()) self->on_closed(error);
+                                      if (auto self = weak.lock())
+                                        self->on_closed(std::move(error));
                                     }});
   }
 
@@ -157,17 +158,17 @@ class Session : public std::enable_shared_from_this<Session> {
       guard(options_.watch_length + kOverdue);
       works();
     }
-    if (watching && !stopped_ && !read_events()) return;
+    if (watching && !stopped_ && !read_events(*reader_)) return;
     if (stopped_ || !reader_ || !reader_->done()) return;
     if (*taken < bytes.size() || !reader_->keep_alive()) drop();
-    complete();
+    complete(*reader_);
   }
 
   // Takes the whole lines. False when the watch is over because of what one of them says.
-  bool read_events() {
+  bool read_events(HttpReader& reader) {
     std::size_t used = 0;
     for (;;) {
-      std::string_view body = reader_->body();
+      std::string_view body = reader.body();
       std::size_t end = body.find('\n', std::max(used, scanned_));
       if (end == std::string_view::npos) break;
       std::string_view line = body.substr(used, end - used);
@@ -180,25 +181,26 @@ class Session : public std::enable_shared_from_this<Session> {
       }
       token_renewed_ = false;
       attempts_ = 0;
-      if (!event->version.empty()) version_ = event->version;
-      if (event->change && handlers_.changed) handlers_.changed(*event->change, event->object);
+      const WatchEvent& news = *event;
+      if (!news.version.empty()) version_ = news.version;
+      if (news.change && handlers_.changed) handlers_.changed(*news.change, news.object);
       if (stopped_) return false;
     }
-    reader_->drop_body(used);
-    scanned_ = reader_->body().size();
+    reader.drop_body(used);
+    scanned_ = reader.body().size();
     return true;
   }
 
   // An answer is complete: a list, the ordinary end of a watch, or a refusal.
-  void complete() {
-    int status = reader_->status();
+  void complete(const HttpReader& reader) {
+    int status = reader.status();
     if (status == 401 && !std::exchange(token_renewed_, true) && token_.renew()) return start();
     if (status != 200) {
-      return failed(refusal(Verb::kGet, asked_, access_.url(), status, reader_->body()));
+      return failed(refusal(Verb::kGet, asked_, access_.url(), status, reader.body()));
     }
     token_renewed_ = false;
     if (!listing()) return again_after_end();
-    Result<Listing> list = parse_list(reader_->body());
+    Result<Listing> list = parse_list(reader.body());
     if (!list) return failed(std::move(list.error()));
     version_ = std::move(list->version);
     reader_.reset();
@@ -225,7 +227,7 @@ class Session : public std::enable_shared_from_this<Session> {
     open_ = false;
     bool watched = reader_ && reader_->has_head() && reader_->status() == 200 && !listing();
     if (error.what.empty() && reader_ && reader_->has_head()) {
-      if (reader_->end()) return complete();
+      if (reader_->end()) return complete(*reader_);
     }
     // A watch that breaks off goes on where it was; only when that fails is there trouble.
     if (watched) return again_after_end();
