@@ -38,11 +38,6 @@ struct ProcessDetailList {
   u32 version, mode, count;
   ProcessDetail* entries;
 };
-struct ProcessUtilizationSample {
-  u32 pid;
-  u64 timestamp;
-  u32 sm, memory, encoder, decoder;
-};
 struct ProcessUtilizationInfo {
   u64 timestamp;
   u32 pid, sm, memory, encoder, decoder, jpeg, ofa;
@@ -123,7 +118,7 @@ struct UuidRequest {
 static_assert(sizeof(PciInfoV1) == 32 && sizeof(PciInfoV2) == 36 && sizeof(PciInfoExt) == 64);
 static_assert(sizeof(EventDataV1) == 24 && sizeof(ProcessInfoV1) == 16);
 static_assert(sizeof(ProcessDetail) == 32 && sizeof(ProcessDetailList) == 24);
-static_assert(sizeof(ProcessUtilizationSample) == 32 && sizeof(ProcessUtilizationInfo) == 40);
+static_assert(sizeof(ProcessUtilizationInfo) == 40);
 static_assert(sizeof(ProcessesUtilizationInfo) == 24 && sizeof(EccErrorCounts) == 32);
 static_assert(sizeof(EccSramErrorStatus) == 104 && sizeof(RowRemapperHistogram) == 20);
 static_assert(sizeof(RemappedRowsV2) == 24 && sizeof(Sample) == 16);

@@ -285,6 +285,16 @@ struct ProcessInfo {  // _v2 and _v3 calls
   u32 compute_instance_id;
 };
 
+// One process in one of the driver's sampling periods; percentages.
+struct ProcessUtilizationSample {
+  u32 pid;
+  u64 timestamp;  // microseconds since the epoch
+  u32 sm;
+  u32 memory;
+  u32 encoder;
+  u32 decoder;
+};
+
 struct DeviceAttributes {
   u32 multiprocessor_count;
   u32 shared_copy_engine_count;
@@ -421,6 +431,19 @@ struct ViolationTime {  // both ns
   u64 violation_time;
 };
 
+// Licences of virtual GPUs. Only what is read of a feature has a name.
+struct GridLicensableFeature {
+  u32 code;
+  u32 licensed;
+  char rest[276];
+};
+
+struct GridLicensableFeatures {
+  int supported;
+  u32 count;
+  GridLicensableFeature features[3];
+};
+
 struct GpmMetric {
   u32 metric_id;
   u32 nvml_return;  // Return of this metric alone
@@ -465,6 +488,9 @@ static_assert(sizeof(EventData) == 32 && offsetof(EventData, event_type) == 8 &&
               offsetof(EventData, compute_instance_id) == 28);
 static_assert(sizeof(ProcessInfo) == 24 && offsetof(ProcessInfo, used_gpu_memory) == 8 &&
               offsetof(ProcessInfo, gpu_instance_id) == 16);
+static_assert(sizeof(ProcessUtilizationSample) == 32 &&
+              offsetof(ProcessUtilizationSample, timestamp) == 8 &&
+              offsetof(ProcessUtilizationSample, sm) == 16);
 static_assert(sizeof(DeviceAttributes) == 40 && offsetof(DeviceAttributes, memory_size_mb) == 32);
 static_assert(sizeof(GpuInstanceProfileInfo) == 48 &&
               offsetof(GpuInstanceProfileInfo, memory_size_mb) == 40);
@@ -485,6 +511,7 @@ static_assert(sizeof(GpuFabricInfoV2) == 36 && offsetof(GpuFabricInfoV2, state) 
               offsetof(GpuFabricInfoV2, health_mask) == 32);
 static_assert(sizeof(GpuFabricInfoV3) == 40 && offsetof(GpuFabricInfoV3, health_summary) == 36);
 static_assert(sizeof(DeviceAddressingMode) == 8);
+static_assert(sizeof(GridLicensableFeatures) == 860);
 static_assert(sizeof(Bar1Memory) == 24 && sizeof(ViolationTime) == 16);
 static_assert(sizeof(GpmMetric) == 40 && offsetof(GpmMetric, value) == 8 &&
               offsetof(GpmMetricsGet, metrics) == 24 && sizeof(GpmSupport) == 8);
