@@ -459,22 +459,5 @@ TEST(DeviceNodes, AreRefusedWhereTheCapabilityIsUnknown) {
             "MIG compute instance capability: gpu0/mig/gi7/ci0");
 }
 
-// --- index ----------------------------------------------------------------------------------
-
-TEST(Index, FindsEveryDeviceAndNothingElse) {
-  const plan::PlanPtr plan = sample::plan(sample::gpus(16), sample::shared(100));
-  const std::vector<IndexPtr> indexes = index_all(plan);
-  ASSERT_EQ(indexes.size(), 1u);
-  const auto& devices = plan->resources[0].devices;
-  for (std::uint32_t at = 0; at < devices.size(); ++at) {
-    EXPECT_EQ(indexes[0]->find(devices[at].id), at);
-    EXPECT_EQ(indexes[0]->group_of(at), at / 100);
-    EXPECT_EQ(indexes[0]->find(devices[at].id + "x"), std::nullopt);
-    EXPECT_EQ(indexes[0]->find(std::string_view(devices[at].id).substr(1)), std::nullopt);
-  }
-  EXPECT_EQ(indexes[0]->groups().size(), 16u);
-  EXPECT_EQ(indexes[0]->groups()[3].devices.size(), 100u);
-}
-
 }  // namespace
 }  // namespace kerf::allocate

@@ -33,18 +33,36 @@ std::uint32_t hash_of(std::string_view text) {
   return static_cast<std::uint32_t>((product >> 96) ^ (product >> 32));
 }
 
-// The number if it is written as a replica number is: digits without a leading zero.
-std::optional<std::uint32_t> replica_number(std::string_view text) {
-  constexpr std::size_t kMostDigits = 9;  // so that it cannot overflow; there are far fewer devices
-  if (text.empty() || text.size() > kMostDigits || (text.size() > 1 && text.front() == '0')) {
+bool same(const char* a, const char* b, std::size_t size) {
+  constexpr std::size_t kWord = 8;
+  if (size < kWord) return std::memcmp(a, b, size) == 0;
+  std::uint64_t different = 0;
+  for (std::size_t at = 0; at + kWord < size; at += kWord) different |= load(a + at) ^ load(b + at);
+  return (different | (load(a + size - kWord) ^ load(b + size - kWord))) == 0;
+}
+
+// The number if it is written as a replica number is: up to eight digits without a leading zero.
+// All digits at once, because their count changes from id to id and a loop would be mispredicted.
+std::optional<std::uint32_t> replica_number(std::string_view id, std::size_t from) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr std::size_t kMostDigits = 8;  // there are far fewer devices
+  const std::string_view text = id.substr(from);
+  if (text.empty() || text.size() > kMostDigits || (text.front() == '0' && text.size() > 1)) {
     return std::nullopt;
   }
-  std::uint32_t number = 0;
-  for (const char digit : text) {
-    if (digit < '0' || digit > '9') return std::nullopt;
-    number = 10 * number + static_cast<std::uint32_t>(digit - '0');
+  constexpr std::uint64_t kZeros = 0x3030303030303030u;
+  char padded[kMostDigits] = {};
+  const char* last = id.data() + id.size() - kMostDigits;
+  if (id.size() < kMostDigits) {
+    id.copy(padded + kMostDigits - id.size(), id.size());
+    last = padded;
   }
-  return number;
+  std::uint64_t word = load(last) ^ kZeros;
+  word &= ~std::uint64_t{0} << (8 * (kMostDigits - text.size()));  // the last is the highest byte
+  if (((word | (word + 0x0606060606060606u)) & 0xf0f0f0f0f0f0f0f0u) != 0) return std::nullopt;
+  word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ffu;    // pairs of digits
+  word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffffu;  // fours
+  return static_cast<std::uint32_t>(word * 10000 + (word >> 32));
 }
 
 }  // namespace
@@ -59,6 +77,7 @@ Index::Index(plan::PlanPtr plan, std::size_t resource)
 
 void Index::add_device(std::uint32_t at) {
   const plan::Device& device = resource().devices[at];
+  if (at == 0) usual_size_ = device.physical_id.size();
   std::uint32_t group = group_named(device.physical_id, hash_of(device.physical_id));
   if (group == kNone) group = add_group(device);
   groups_[group].devices.push_back(at);
@@ -94,30 +113,35 @@ std::uint32_t Index::group_named(std::string_view physical_id, std::uint32_t has
   for (std::size_t slot = hash & (slots_.size() - 1); slots_[slot].group != kNone;
        slot = (slot + 1) & (slots_.size() - 1)) {
     const Slot& candidate = slots_[slot];
-    if (candidate.hash == hash && members_[candidate.group].physical_id == physical_id) {
+    const std::string_view known = members_[candidate.group].physical_id;
+    if (candidate.hash == hash && known.size() == physical_id.size() &&
+        same(known.data(), physical_id.data(), known.size())) {
       return candidate.group;
     }
   }
   return kNone;
 }
 
-std::optional<std::uint32_t> Index::find(std::string_view id) const {
-  // The number is short and a physical id holds no "::", so that looking from the end is the same.
-  std::size_t colons = id.rfind(':');
-  if (colons != std::string_view::npos) {
-    colons = colons > 0 && id[colons - 1] == ':' ? colons - 1 : std::string_view::npos;
+std::uint32_t Index::position(std::string_view id) const {
+  // Nearly always ids are as long as the first; else the number is short and a physical id holds no
+  // "::", so that looking from the end is the same as looking from the start.
+  std::size_t colons = usual_size_;
+  if (id.size() < colons + 2 || id[colons] != ':' || id[colons + 1] != ':') {
+    colons = id.rfind(':');
+    if (colons != std::string_view::npos) {
+      colons = colons > 0 && id[colons - 1] == ':' ? colons - 1 : std::string_view::npos;
+    }
   }
   const std::string_view physical_id = id.substr(0, colons);
   const std::uint32_t group = group_named(physical_id, hash_of(physical_id));
-  if (group == kNone) return std::nullopt;
+  if (group == kNone) return kNone;
   const Members& members = members_[group];
   std::uint32_t device = members.whole;
   if (colons != std::string_view::npos) {
-    const auto replica = replica_number(id.substr(colons + 2));
-    if (!replica || *replica >= members.by_replica.size()) return std::nullopt;
+    const auto replica = replica_number(id, colons + 2);
+    if (!replica || *replica >= members.by_replica.size()) return kNone;
     device = members.by_replica[*replica];
   }
-  if (device == kNone) return std::nullopt;
   return device;
 }
 

@@ -34,7 +34,11 @@ class Index {
   const plan::Resource& resource() const { return plan_->resources[resource_]; }
 
   // Position in resource().devices of the device with exactly that id.
-  std::optional<std::uint32_t> find(std::string_view id) const;
+  std::optional<std::uint32_t> find(std::string_view id) const {
+    const std::uint32_t device = position(id);
+    if (device == kNone) return std::nullopt;
+    return device;
+  }
 
   // Groups in order of their first device; the group of the device at a position.
   const std::vector<Group>& groups() const { return groups_; }
@@ -59,6 +63,7 @@ class Index {
     std::vector<std::uint32_t> by_replica;  // "<physical_id>::<n>"
   };
 
+  std::uint32_t position(std::string_view id) const;
   std::uint32_t group_named(std::string_view physical_id, std::uint32_t hash) const;
   std::uint32_t add_group(const plan::Device& device);
   void add_device(std::uint32_t at);
@@ -69,6 +74,7 @@ class Index {
   std::vector<Group> groups_;
   std::vector<Members> members_;         // by group
   std::vector<std::uint32_t> group_of_;  // by device
+  std::size_t usual_size_ = 0;           // of physical ids
   bool whole_gpus_only_ = true;
   std::size_t gpu_count_ = 0;
 };
