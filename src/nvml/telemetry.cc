@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 namespace kerf::nvml {
@@ -221,6 +222,21 @@ Telemetry::Number Telemetry::mig_mode(abi::Device gpu) const {
   Number out;
   std::uint32_t pending = 0;
   out.code = call(functions().nvmlDeviceGetMigMode, gpu, &out.value, &pending);
+  return out;
+}
+
+Figure<bool> Telemetry::licensed(abi::Device gpu) const {
+  Figure<bool> out;
+  abi::GridLicensableFeatures features{};
+  out.code = call(functions().nvmlDeviceGetGridLicensableFeatures_v4, gpu, &features);
+  if (out.code == abi::kErrorNotSupported || out.code == abi::kErrorFunctionNotFound) {
+    out.code = abi::kSuccess;
+    return out;
+  }
+  const std::size_t count = std::min<std::size_t>(features.count, std::size(features.features));
+  for (std::size_t i = 0; i < count; ++i) {
+    out.value = out.value || (features.supported != 0 && features.features[i].licensed != 0);
+  }
   return out;
 }
 

@@ -92,6 +92,8 @@ class Telemetry {
   };
   Figure<RemappedRows> remapped_rows(abi::Device gpu) const;
   Number mig_mode(abi::Device gpu) const;
+  // Whether a virtual GPU holds a licence; false on a GPU that needs none.
+  Figure<bool> licensed(abi::Device gpu) const;
   Number p2p_nvlink(abi::Device one, abi::Device two) const;  // nvmlGpuP2PStatus_t
 
   Text driver_version() const;
