@@ -182,6 +182,7 @@ class Loader {
     config.gpu_rules = file.gpu_rules;
     config.mig_rules = file.mig_rules;
     config.health = file.health;
+    config.usage = file.usage;
     if (file.mps) {
       config.sharing = *file.mps;
     } else if (file.time_slicing) {
@@ -200,7 +201,7 @@ class Loader {
     for (const auto& [path, position] : file.positions) {
       bool is_flag = find_file_flag(path) != nullptr;
       if (path.starts_with("sharing.") || path.starts_with("resources.") ||
-          path.starts_with("health.") || (path.starts_with("power.") && !is_flag)) {
+          path.starts_with("health.") || path.starts_with("usage.") || (path.starts_with("power.") && !is_flag)) {
         effective.provenance.push_back({path, file_source(path)});
       }
     }

@@ -138,7 +138,8 @@ void read_top(Reader& reader, const Node& root) {
               {"sharing", part(read_sharing)},
               {"imex", part(read_imex)},
               {"health", part(read_health)},
-              {"power", part(read_power)}});
+              {"power", part(read_power)},
+              {"usage", part(read_usage)}});
 }
 
 // By position, keeping the order of what stands at the same one. Not std::stable_sort, whose helper

@@ -28,6 +28,7 @@ struct FileValues {
   std::optional<Sharing> time_slicing;
   std::optional<Sharing> mps;
   HealthOptions health;
+  UsageOptions usage;
   PowerOptions power;  // but for limit and reapply, which are settings
   // Where each known thing of the file stands, by path
   // ("sharing.timeSlicing.resources[0].replicas"): its value, or its key if the value is a mapping,

@@ -67,6 +67,7 @@ void read_flags(Reader& reader, const Node& node, const std::string& path);
 void read_imex(Reader& reader, const Node& node, const std::string& path);
 void read_health(Reader& reader, const Node& node, const std::string& path);
 void read_power(Reader& reader, const Node& node, const std::string& path);
+void read_usage(Reader& reader, const Node& node, const std::string& path);
 void read_resources(Reader& reader, const Node& node, const std::string& path);
 void read_sharing(Reader& reader, const Node& node, const std::string& path);
 

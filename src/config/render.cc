@@ -193,6 +193,21 @@ void write_health(Writer& out, const HealthOptions& o, bool always) {
   value("conditions", "pollInterval", duration_text(o.poll_interval_ns));
 }
 
+// A section of kerf's own as well.
+void write_usage(Writer& out, const UsageOptions& o, bool always) {
+  if (!always && o == UsageOptions{}) return;
+  out.line(0, "usage:");
+  out.value(1, "interval", duration_text(o.interval_ns), "usage.interval");
+  out.line(1, "memoryWatchdog:");
+  auto value = [&out](std::string_view key, const std::string& text) {
+    out.value(2, key, text, fmt::format("usage.memoryWatchdog.{}", key));
+  };
+  value("action", std::string(kOverShare[static_cast<std::size_t>(o.over_share)].first));
+  value("window", duration_text(o.window_ns));
+  value("tolerancePercent", std::to_string(o.tolerance_percent));
+  value("quotaAnnotation", truth(o.quota_annotation));
+}
+
 void write_power_target(Writer& out, unsigned indent, const PowerTarget& target,
                         const std::string& path) {
   auto value = [&](std::string_view key, const std::string& text) {
@@ -251,6 +266,7 @@ void write_config(Writer& out, const Config& c) {
   out.value(1, "required", truth(c.imex_required), "imex.required");
   write_health(out, c.health, out.explains());
   write_power(out, c.power, out.explains());
+  write_usage(out, c.usage, out.explains());
 }
 
 // The settings that no file can hold, as comments, so that the output is itself a valid file.
@@ -262,6 +278,7 @@ void write_process(Writer& out, const Effective& e) {
   };
   flag("config-file", p.config_file);
   flag("kubelet-socket", p.kubelet_socket);
+  flag("pod-resources-socket", p.pod_resources_socket);
   flag("cdi-feature-flags", join(e.config.cdi_feature_flags, ","));
   flag("cdi-disable-hooks", join(e.config.cdi_disable_hooks, ","));
   flag("disable-healthchecks", e.config.disable_health_checks);

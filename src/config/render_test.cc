@@ -189,7 +189,7 @@ TEST(Findings, AsJsonAreCountedAndComplete) {
             R"("message":"unknown version: v2","hint":"write version: v1"},)"
             R"({"severity":"warning","file":"c.yaml","line":2,"column":1,"path":"x",)"
             R"("message":"unknown key, ignored","hint":"known here: version, flags, resources, )"
-            R"(sharing, imex, health, power"}]})");
+            R"(sharing, imex, health, power, usage"}]})");
 }
 
 }  // namespace

@@ -228,6 +228,7 @@ constexpr Plain<std::string> kStrings[] = {
     {"enable-healthchecks", &Config::enable_health_checks},
     {"config-file", nullptr, &ProcessOptions::config_file},
     {"kubelet-socket", nullptr, &ProcessOptions::kubelet_socket},
+    {"pod-resources-socket", nullptr, &ProcessOptions::pod_resources_socket},
     {"listen", nullptr, &ProcessOptions::listen},
     {"mps-dir", nullptr, &ProcessOptions::mps_dir},
     {"nvml-library", nullptr, &ProcessOptions::nvml_library},

@@ -10,6 +10,7 @@
 
 #include "config/health.h"
 #include "config/power.h"
+#include "config/usage.h"
 
 namespace kerf::config {
 
@@ -144,12 +145,15 @@ struct Config {
   std::string enable_health_checks;
   HealthOptions health;
   PowerOptions power;
+  UsageOptions usage;
   bool operator==(const Config&) const = default;
 };
 
 // Settings of the process rather than of the devices: never read from the config file.
 struct ProcessOptions {
   std::string kubelet_socket = "/var/lib/kubelet/device-plugins/kubelet.sock";  // "": no kubelet
+  // "": nobody is asked who holds which device
+  std::string pod_resources_socket = "/var/lib/kubelet/pod-resources/kubelet.sock";
   std::string config_file;                                                      // "": none
   std::vector<std::string> components = {"devices", "http"};
   std::string mps_dir = "/mps";       // mps_root as seen by this process
