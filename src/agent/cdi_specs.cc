@@ -23,6 +23,7 @@ cdi::DriverTree look(const Roots& roots, const plan::Plan& plan) {
   cdi::DiscoverOptions options;
   options.driver_version = plan.snapshot->driver.version;
   options.explicit_libraries = cdi::has_feature(plan.config, "enable-explicit-driver-libraries");
+  options.hook_programs = cdi::hook_programs(plan.config);
   return discover(cdi::where(roots, plan.config), *plan.snapshot, options);
 }
 
@@ -62,7 +63,8 @@ allocate::CdiFacts CdiSpecs::bring_about() {
   }
   const config::Config& config = plan_->config;
   const inventory::Snapshot& snapshot = *plan_->snapshot;
-  cdi::Specs specs = make_specs(snapshot, config, look(roots_, *plan_), imex_channels_);
+  const cdi::DriverTree tree = look(roots_, *plan_);
+  cdi::Specs specs = make_specs(snapshot, config, tree, imex_channels_);
   for (const std::string& note : specs.notes) say_once(note);
   // While the driver is away or hangs nothing new is known about the GPUs: the last state stays.
   const bool gpus_known = snapshot.driver.state == inventory::DriverState::kReady;
@@ -86,7 +88,7 @@ allocate::CdiFacts CdiSpecs::bring_about() {
     }
     remove(device_class);
   }
-  check_hook_program();
+  check_hook_program(tree);
   said_ = saying_;
   look_again_later();
   return facts;
@@ -136,25 +138,29 @@ void CdiSpecs::remove(const std::string& device_class) {
 }
 
 // The runtime would fail every container. Only told where the host's files can be seen.
-void CdiSpecs::check_hook_program() {
+void CdiSpecs::check_hook_program(const cdi::DriverTree& tree) {
   const config::Config& config = plan_->config;
   auto gpu = written_.find("gpu");
   if (gpu == written_.end() || gpu->second.common.hooks.empty() || config.driver_root != "/") {
     return;
   }
-  std::error_code error;
-  const std::string program = cdi::hook_program(config);
-  const std::string here = join_path(config.container_driver_root, program);
-  const auto status = std::filesystem::symlink_status(here, error);
-  if (status.type() != std::filesystem::file_type::not_found) return;
+  const std::string wanted = cdi::hook_programs(config).front();
+  if (!tree.hook_program.empty()) {
+    if (tree.hook_program != wanted) {
+      say_once("the hook program " + wanted + " is not on the host, CDI specifications name " +
+               tree.hook_program);
+    }
+    return;
+  }
   problems_.push_back(
       {metrics::Severity::kDegraded,
        "the hook program that CDI specifications name is not on the host: containers will not "
        "start",
-       program,
-       "Install the NVIDIA container toolkit, name its program with --nvidia-cdi-hook-path, or "
-       "leave the hooks out with --cdi-disable-hooks=all."});
-  say_once(problems_.back().what + ": " + program);
+       wanted,
+       "Have `kerf install-hook` put kerf's own into /opt/kerf/bin, install the NVIDIA container "
+       "toolkit, name its program with --nvidia-cdi-hook-path, or leave the hooks out with "
+       "--cdi-disable-hooks=all."});
+  say_once(problems_.back().what + ": " + wanted);
 }
 
 void CdiSpecs::report(const std::string& device_class, const Error& error,

@@ -45,7 +45,7 @@ class CdiSpecs {
   void remove(const std::string& device_class);
   // Names of what the runtime has of `spec` where its file could not be written.
   void offer_what_stands(const cdi::Spec& spec, allocate::CdiFacts& facts) const;
-  void check_hook_program();
+  void check_hook_program(const cdi::DriverTree& tree);
   void report(const std::string& device_class, const Error& error, allocate::CdiFacts& facts);
   void say_once(const std::string& text);
   void look_again_later();

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "cdi/directory.h"
 #include "cdi/driver_tree.h"
+#include "cdi/hooks.h"
 #include "cdi/render.h"
 #include "cdi/rooted.h"
 #include "cdi/spec.h"
@@ -216,7 +217,8 @@ class Machine : public testing::Test {
   }
   DriverTree tree() const {
     DiscoverOptions options{snapshot_.driver.version,
-                            has_feature(config_, "enable-explicit-driver-libraries")};
+                            has_feature(config_, "enable-explicit-driver-libraries"),
+                            hook_programs(config_)};
     return discover(where(Roots::below(root_), config_), snapshot_, options);
   }
   Specs specs(const std::vector<int>& channels = {}) const {
@@ -417,6 +419,26 @@ TEST_F(Machine, HooksAreNvidiasCommandLines) {
               ElementsAre("nvidia-cdi-hook", "disable-device-node-modification"));
   config_.cdi_disable_hooks = {"all"};
   EXPECT_THAT(gpu().common.hooks, IsEmpty());
+}
+
+TEST_F(Machine, TheHookProgramIsTheFirstThatIsThere) {
+  auto program = [&] {
+    return gpu().common.hooks.at(0).path + " " + gpu().common.hooks[0].args[0];
+  };
+  EXPECT_EQ(program(), "/usr/bin/nvidia-ctk nvidia-ctk") << "none is there: as configured";
+  file("opt/kerf/bin/kerf-cdi-hook");
+  EXPECT_EQ(program(), "/opt/kerf/bin/kerf-cdi-hook kerf-cdi-hook");
+  file("usr/bin/nvidia-cdi-hook");
+  EXPECT_EQ(program(), "/usr/bin/nvidia-cdi-hook nvidia-cdi-hook");
+  file("usr/bin/nvidia-ctk");
+  EXPECT_EQ(program(), "/usr/bin/nvidia-ctk nvidia-ctk");
+  config_.cdi_hook_path = "/srv/kerf";
+  file("srv/kerf");
+  EXPECT_EQ(gpu().common.hooks.at(0).args[1], "cdi-hook");
+  // Of a driver's own root nothing can be told about the host's programs.
+  config_.cdi_hook_path = "/elsewhere/nvidia-cdi-hook";
+  config_.driver_root = "/run/nvidia/driver";
+  EXPECT_EQ(program(), "/elsewhere/nvidia-cdi-hook nvidia-cdi-hook");
 }
 
 TEST_F(Machine, RenderNodesComeWithTheirLinks) {

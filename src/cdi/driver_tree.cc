@@ -185,6 +185,9 @@ DriverTree discover(const Where& where, const inventory::Snapshot& snapshot,
   find_drm(where, snapshot, tree);
   // Debian's and Ubuntu's ldconfig is a script around this one.
   if (root.resolve("/sbin/ldconfig.real")) tree.ldconfig = "/sbin/ldconfig.real";
+  for (const std::string& program : options.hook_programs) {
+    if (tree.hook_program.empty() && root.resolve(program)) tree.hook_program = program;
+  }
   return tree;
 }
 

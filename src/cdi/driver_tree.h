@@ -64,6 +64,7 @@ struct DriverTree {
   std::map<std::string, std::vector<std::string>> drm;
   std::map<std::string, std::vector<DriverLink>> drm_links;
   std::string ldconfig = "/sbin/ldconfig";  // on the host
+  std::string hook_program;  // on the host: the first of the candidates that is there, else empty
 
   bool operator==(const DriverTree&) const = default;
 };
@@ -72,6 +73,7 @@ struct DriverTree {
 struct DiscoverOptions {
   std::string driver_version;       // of the running driver; its libraries are preferred
   bool explicit_libraries = false;  // also those that every driver brings along under other names
+  std::vector<std::string> hook_programs;  // candidates, best first
 };
 
 // Never fails: what cannot be read is not there. Costs a few directory listings.

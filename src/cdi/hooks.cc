@@ -1,4 +1,4 @@
-// Command lines of NVIDIA's hook program.
+// Command lines of NVIDIA's hook program, which are those of kerf's own.
 #include "cdi/hooks.h"
 
 #include <algorithm>
@@ -14,14 +14,17 @@ bool enabled(const config::Config& config, std::string_view name) {
   });
 }
 
-Hook hook(const config::Config& config, const std::string& name, std::vector<std::string> more) {
-  const std::string path = hook_program(config);
+Hook hook(const config::Config& config, const DriverTree& tree, const std::string& name,
+          std::vector<std::string> more) {
+  const std::string path =
+      tree.hook_program.empty() ? hook_programs(config).front() : tree.hook_program;
   const std::string program = path.substr(path.rfind('/') + 1);
   Hook hook;
   hook.path = path;
   hook.args = {program};
   // The older program has hooks among its other commands; the newer one has nothing else.
   if (program == "nvidia-ctk") hook.args.emplace_back("hook");
+  if (program == "kerf") hook.args.emplace_back("cdi-hook");
   hook.args.push_back(name);
   for (std::string& arg : more) hook.args.push_back(std::move(arg));
   hook.env = {"NVIDIA_CTK_DEBUG=false"};
@@ -30,24 +33,31 @@ Hook hook(const config::Config& config, const std::string& name, std::vector<std
 
 }  // namespace
 
-std::string hook_program(const config::Config& config) {
-  return config.cdi_hook_path.empty() ? config::Config{}.cdi_hook_path : config.cdi_hook_path;
+std::vector<std::string> hook_programs(const config::Config& config) {
+  std::vector<std::string> programs = {config.cdi_hook_path.empty() ? config::Config{}.cdi_hook_path
+                                                                    : config.cdi_hook_path};
+  if (config.driver_root == "/") {
+    programs.emplace_back("/usr/bin/nvidia-cdi-hook");
+    programs.emplace_back(kOwnHookProgram);
+  }
+  return programs;
 }
 
-std::vector<Hook> link_hook(const config::Config& config, const std::vector<DriverLink>& links) {
+std::vector<Hook> link_hook(const config::Config& config, const DriverTree& tree,
+                            const std::vector<DriverLink>& links) {
   if (links.empty() || !enabled(config, "create-symlinks")) return {};
   std::vector<std::string> args;
   for (const DriverLink& link : links) {
     args.emplace_back("--link");
     args.push_back(link.target + "::" + link.path);
   }
-  return {hook(config, "create-symlinks", std::move(args))};
+  return {hook(config, tree, "create-symlinks", std::move(args))};
 }
 
 std::vector<Hook> common_hooks(const config::Config& config, const DriverTree& tree) {
-  std::vector<Hook> hooks = link_hook(config, tree.links);
+  std::vector<Hook> hooks = link_hook(config, tree, tree.links);
   auto add = [&](const char* name, std::vector<std::string> args) {
-    if (enabled(config, name)) hooks.push_back(hook(config, name, std::move(args)));
+    if (enabled(config, name)) hooks.push_back(hook(config, tree, name, std::move(args)));
   };
   if (!tree.version.empty()) {
     add("enable-cuda-compat", {"--host-driver-version=" + tree.version});

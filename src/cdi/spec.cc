@@ -102,7 +102,7 @@ void Composer::add_drm(ContainerEdits& edits, const inventory::Gpu& gpu) const {
     for (const std::string& name : found->second) add_node(edits, "/dev/dri/" + name);
   }
   if (auto found = tree_.drm_links.find(gpu.pci_bus_id); found != tree_.drm_links.end()) {
-    edits.hooks = link_hook(config_, found->second);
+    edits.hooks = link_hook(config_, tree_, found->second);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
 #include "cli/config_manager_command.h"
+#include "cli/install_hook.h"
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
 #include "cli/mps_command.h"
@@ -76,6 +77,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"cdi-hook", "be the hook program that CDI specifications name (also kerf-cdi-hook)",
      [](Args args) { return kerf::hook::run(args); }},
+    {"install-hook", "put the CDI hook program where the host's runtime finds it",
+     [](Args args) { return kerf::cli::run_install_hook(args); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},

@@ -89,7 +89,7 @@ Result<Fd> find_ldconfig(const std::string& named, const std::string& own_direct
     tried += (tried.empty() ? "" : "; ") + program.error().text();
   }
   return fail(Kind::kNotFound, "no ldconfig on the host that could be run: " + tried, named,
-              "put a static one beside this program, as `kerf prepare --cdi-hook-dir` does");
+              "put a static one beside this program, as `kerf install-hook` does");
 }
 
 // "libcuda.so.550.54.14" gives "550.54.14"; "libcuda.so.1" nothing.

@@ -131,6 +131,21 @@ class Image(unittest.TestCase):
                               preexec_fn=lambda: os.chroot(root))
         self.assertEqual(done.returncode, 0)
 
+    def test_programs_for_the_host_are_static(self):
+        if not os.path.exists("/sbin/ldconfig"):
+            self.skipTest("the system has no ldconfig to stand for a static program")
+        out = self.directory / "hook.tar"
+        done = run(PROGRAM, out, "--hook", "/sbin/ldconfig")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with tarfile.open(out) as tar:
+            layers = [tarfile.open(fileobj=io.BytesIO(tar.extractfile(m).read())) for m in tar if m.isfile()
+                      and b"usr/libexec/kerf/" in tar.extractfile(m).read()]
+        names = {n for layer in layers for n in layer.getnames() if n.startswith("usr/libexec/kerf/")}
+        self.assertEqual(names, {"usr/libexec/kerf/kerf-cdi-hook", "usr/libexec/kerf/ldconfig"})
+        done = run(PROGRAM, out, "--hook", PROGRAM)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("is not a static program", done.stderr)
+
     def test_another_name_is_taken_with_its_tag(self):
         out = self.directory / "named.tar"
         done = run(PROGRAM, out, "--name", "registry.example:5000/gpu/kerf:9")

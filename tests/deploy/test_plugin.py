@@ -279,15 +279,28 @@ class WithCdi(unittest.TestCase):
             for one in render.containers(daemonset(tree)):
                 writable = {path.removeprefix("/host") for path, m in mounts(one).items()
                             if not m.get("readOnly")}
-                self.assertEqual(writable, {"/var/lib/kubelet/device-plugins", "/var/run/cdi"})
+                self.assertEqual(writable, {"/opt/kerf"} if one["name"] == "cdi-hook" else
+                                 {"/var/lib/kubelet/device-plugins", "/var/run/cdi"})
                 self.assertEqual(one["securityContext"]["capabilities"], {"drop": ["ALL"]})
             self.assertEqual(container(tree)["securityContext"]["runAsUser"], 65534)
 
     def test_it_goes_with_the_root_plugin_listed_after_it(self):
         for tree in (trees.TEN_SLICES, trees.FOUR_SLICES):
             rooted = trees.with_cdi_and_root_plugin(tree)
-            self.assertEqual([c["name"] for c in render.containers(daemonset(rooted))], [PLUGIN])
+            self.assertEqual([c["name"] for c in render.containers(daemonset(rooted))],
+                             ["cdi-hook", PLUGIN])
             self.assertEqual(container(rooted)["securityContext"]["runAsUser"], 0)
+
+    def test_the_hook_program_is_put_where_specifications_name_it(self):
+        for tree in self.each():
+            env = {e["name"]: e.get("value") for e in container(tree)["env"]}
+            helper = container(tree, "cdi-hook")
+            self.assertIn(helper, pod(tree)["initContainers"])
+            (to,) = [w.removeprefix("--to=") for w in helper["command"] if w.startswith("--to=")]
+            ((path, mount),) = mounts(helper).items()
+            self.assertNotIn("readOnly", mount)
+            host = host_paths(pod(tree))[mount["name"]]["path"]
+            self.assertEqual(to.replace(path, host) + "/kerf-cdi-hook", env["NVIDIA_CDI_HOOK_PATH"])
 
 
 class TenSlices(Deployment, Security, unittest.TestCase):

@@ -157,6 +157,14 @@ class Cdi(node.NodeTest):
         here.stop_agent()
         here.start(devices=2, driver_root_ctr_path=here.root)
         self.assertIn("hook program", json.dumps(here.problems()))
+        # Put there meanwhile, as an init container does.
+        own = here.root / "opt/kerf/bin/kerf-cdi-hook"
+        own.parent.mkdir(parents=True)
+        own.write_text("")
+        node.eventually("it is named", lambda: not here.problems())
+        hooks = self.spec(here)["containerEdits"]["hooks"]
+        self.assertEqual({h["path"] for h in hooks}, {"/opt/kerf/bin/kerf-cdi-hook"})
+        here.await_log("CDI specifications name /opt/kerf/bin/kerf-cdi-hook")
 
 
 if __name__ == "__main__":
