@@ -163,7 +163,8 @@ class Server::Core : public ConnectionOwner, public std::enable_shared_from_this
     }
     acceptor_.bind(endpoint, error);
     if (error) return error;
-    acceptor_.listen(64, error);
+    // As many as the kernel lets wait: whom it turns away comes again after a second or more.
+    acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return error;
     endpoint_ = acceptor_.local_endpoint(error);
     return error;

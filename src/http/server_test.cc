@@ -132,6 +132,26 @@ std::string request(std::string_view path, std::string_view more = "Connection: 
   return "GET " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n" + std::string(more) + "\r\n";
 }
 
+TEST(Server, LetsACrowdWaitWhileTheLoopIsBusy) {
+  asio::io_context loop{1};  // does not run
+  auto server = Server::listen(loop, "127.0.0.1:0", echo_path());
+  ASSERT_TRUE(server) << server.error().text();
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons((*server)->port());
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::vector<Fd> crowd;
+  for (int i = 0; i < 100; ++i) {
+    const Fd& fd = crowd.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    const int status = ::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to);
+    EXPECT_TRUE(status == 0 || errno == EINPROGRESS);
+  }
+  for (const Fd& fd : crowd) {
+    pollfd connected{fd.get(), POLLOUT, 0};
+    ASSERT_EQ(::poll(&connected, 1, kPatienceMs), 1);
+  }
+}
+
 TEST(Server, AnswersAndClosesWhenAsked) {
   Running server(echo_path());
   std::string answer = Client(server.port()).send(request("/a")).receive();

@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 import node
-from node import KERF, NOBODY, config, eventually
+from node import KERF, NOBODY, PATIENCE, config, eventually
 
 
 class WrongFlags(node.NodeTest):
@@ -211,7 +211,7 @@ class Crowds(node.NodeTest):
         idle = []
         try:
             for _ in range(300):
-                idle.append(socket.create_connection((host, int(port)), timeout=5))
+                idle.append(socket.create_connection((host, int(port)), timeout=PATIENCE))
             for path in ("/healthz", "/metrics", "/health", "/"):
                 self.assertEqual(here.get(path)[0], 200)
             self.assertEqual(here.pod("one")["phase"], "Running")
@@ -244,7 +244,7 @@ class Crowds(node.NodeTest):
                      b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n", os.urandom(10_000),
                      b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
                      b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n"):
-            with socket.create_connection((host, int(port)), timeout=5) as client:
+            with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
                 try:
                     client.sendall(text)
                     client.shutdown(socket.SHUT_WR)
