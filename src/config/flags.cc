@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/flags_exporter.h"
+
 namespace kerf::config {
 namespace {
 
@@ -210,7 +212,7 @@ struct Table {
        kStringList,
        "devices,http",
        "",
-       {"devices", "http", "labels", "events", "mps", "power", "usage"},
+       {"devices", "http", "labels", "events", "mps", "power", "usage", "exporter"},
        "what this process does (kerf)"},
       {"mps-dir",
        {},
@@ -413,7 +415,8 @@ struct Table {
        "",
        "power.limit",
        {},
-       "power: limit of every GPU, as 300W, 85% (of its default), default, max; empty: none (kerf)"},
+       "power: limit of every GPU, as 300W, 85% (of its default), default, max; empty: none "
+       "(kerf)"},
       {"power-reapply",
        {},
        {"REAPPLY_SECONDS"},
@@ -423,6 +426,8 @@ struct Table {
        {},
        "power: seconds, or a time as 30m, between checks that limits still hold (kerf)"},
   };
+
+  Table() { add_exporter_flags(flags); }
 };
 
 }  // namespace

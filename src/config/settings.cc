@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "config/duration.h"
+#include "config/flags_exporter.h"
 
 #include <fmt/format.h>
 
@@ -290,8 +291,9 @@ void store_word(const FlagSpec& spec, const Value& value, Config& config) {
 
 std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective& effective) {
   using Check = std::optional<Problem> (*)(const FlagSpec&, const Value&);
-  for (Check check : {Check(check_words), Check(check_supported), Check(check_imex),
-                      Check(check_cdi), Check(check_shape), Check(check_power)}) {
+  for (Check check :
+       {Check(check_words), Check(check_supported), Check(check_imex), Check(check_cdi),
+        Check(check_shape), Check(check_power), Check(check_exporter)}) {
     if (std::optional<Problem> problem = check(spec, value)) return problem;
   }
   bool stored = store_plain(kBools, spec.name, value, effective) ||
@@ -299,7 +301,8 @@ std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective
                 store_plain(kLists, spec.name, value, effective) ||
                 store_api_limit(spec.name, value, effective.process) ||
                 store_label_option(spec.name, value, effective.config.labels) ||
-                store_power_option(spec.name, value, effective.config.power);
+                store_power_option(spec.name, value, effective.config.power) ||
+                store_exporter_option(spec.name, value, effective.process.exporter);
   if (!stored) store_word(spec, value, effective.config);
   return {};
 }
@@ -307,7 +310,7 @@ std::optional<Problem> apply(const FlagSpec& spec, const Value& value, Effective
 bool allows_empty(const FlagSpec& spec) {
   return spec.allowed.empty() && spec.name != "listen" && spec.name != "root" &&
          spec.name != "sleep-interval" && spec.name != "power-reapply" &&
-         !spec.name.starts_with("kube-api-");
+         !is_exporter_number(spec) && !spec.name.starts_with("kube-api-");
 }
 
 }  // namespace kerf::config

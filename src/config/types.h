@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "config/exporter.h"
 #include "config/health.h"
 #include "config/power.h"
 #include "config/usage.h"
@@ -173,6 +174,7 @@ struct ProcessOptions {
   std::string pod_name;                          // "": unknown
   double kube_api_qps = 5;                       // requests per second; 0: no limit
   unsigned kube_api_burst = 10;
+  ExporterOptions exporter;
   bool operator==(const ProcessOptions&) const = default;
 };
 
