@@ -220,5 +220,44 @@ TEST(AlignedGpus, PassOverALostGpuWhileEnoughRemain) {
             (std::vector<std::string_view>{free[0], free[2]}));
 }
 
+// Eight GPUs that two NVSwitches join, two to a PCIe switch.
+std::vector<Link> switched(const std::vector<unsigned>& links_up) {
+  std::vector<Link> links;
+  for (unsigned a = 0; a < links_up.size(); ++a) {
+    for (unsigned b = a + 1; b < links_up.size(); ++b) {
+      Link link{a, b, a / 2 == b / 2 ? kSingleSwitch : kCrossCpu, 0};
+      link.switched = std::min(links_up[a], links_up[b]);
+      links.push_back(link);
+    }
+  }
+  return links;
+}
+
+TEST(AlignedThroughSwitches, AGpuOutsideTheFabricIsChosenLast) {
+  const Gpus all = {0, 1, 2, 3, 4, 5, 6, 7};
+  const Index whole = index_of(8, switched(std::vector<unsigned>(8, 18)));
+  const Index plain = index_of(8, switched(std::vector<unsigned>(8, 0)));
+  for (std::int32_t size = 1; size <= 8; ++size) {
+    EXPECT_EQ(choose(whole, all, {}, size), choose(plain, all, {}, size)) << size;
+  }
+  // The links of GPU 1 are down: neither it nor a set with it.
+  const Index torn = index_of(8, switched({18, 0, 18, 18, 18, 18, 18, 18}));
+  EXPECT_THAT(choose(torn, {0, 1, 2}, {}, 2), ElementsAre(0, 2));
+  EXPECT_THAT(choose(torn, {0, 1, 2, 3, 4}, {}, 4), ElementsAre(0, 2, 3, 4));
+  EXPECT_THAT(choose(torn, {0, 1}, {}, 2), ElementsAre(0, 1)) << "nothing better is there";
+  EXPECT_THAT(choose(torn, {0, 1, 2}, {1}, 2), ElementsAre(0, 1)) << "it must be there";
+}
+
+TEST(AlignedThroughSwitches, LinksThatAreUpDoNotHelpAGpuThatDidNotJoin) {
+  std::vector<inventory::Gpu> gpus;
+  for (unsigned i = 0; i < 4; ++i) {
+    gpus.push_back(sample::gpu(i));
+    if (i != 1) gpus.back().fabric = inventory::Fabric{"b2a3c7e1-0000-0000-0000-000000000001", 0};
+  }
+  const Index index(
+      sample::plan(sample::node(std::move(gpus), switched(std::vector<unsigned>(4, 18)))), 0);
+  EXPECT_THAT(choose(index, {0, 1, 2}, {}, 2), ElementsAre(0, 2));
+}
+
 }  // namespace
 }  // namespace kerf::allocate

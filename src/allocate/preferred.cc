@@ -153,11 +153,15 @@ Scores scores_among(const Index& index, const std::vector<std::uint32_t>& device
   for (std::size_t i = 0; i < devices.size(); ++i) {
     place[index.resource().devices[devices[i]].gpu] = i;
   }
+  const std::vector<inventory::Gpu>& gpus = index.plan().snapshot->gpus;
   for (const inventory::Link& link : index.plan().snapshot->links) {
     if (link.from >= place.size() || link.to >= place.size()) continue;
     const std::size_t a = place[link.from], b = place[link.to];
     if (a == scores.count || b == scores.count) continue;
-    scores.pairs[a * scores.count + b] = scores.pairs[b * scores.count + a] = link.score();
+    inventory::Link through = link;
+    // Links to switches are up before, and without, the GPU's having joined the others there.
+    if (gpus[link.from].fabric != gpus[link.to].fabric) through.switched = 0;
+    scores.pairs[a * scores.count + b] = scores.pairs[b * scores.count + a] = through.score();
   }
   return scores;
 }

@@ -37,25 +37,40 @@ struct Peer {
   std::string bus_id;
 };
 
-// The bus ids at the far ends of a GPU's active links. Links that the GPU does not have answer with
-// an error and are passed over.
-std::vector<std::string> remote_ends(const Session& session, nvml::abi::Device gpu) {
-  std::vector<std::string> ends;
+// Where a GPU's active links lead. Links that the GPU does not have answer with an error and are
+// passed over.
+struct Ends {
+  std::vector<std::string> bus_ids;
+  unsigned switched = 0;
+};
+
+Ends remote_ends(const Session& session, nvml::abi::Device gpu) {
+  Ends ends;
   for (unsigned link = 0; link < nvml::abi::kNvLinkMaxLinks; ++link) {
     auto active = session.nvlink_active(gpu, link);
     if (!active || !*active) continue;
-    if (auto remote = session.nvlink_remote(gpu, link)) ends.push_back(std::move(remote->bus_id));
+    if (auto to_switch = session.nvlink_to_switch(gpu, link); to_switch && *to_switch) {
+      ++ends.switched;
+    } else if (auto remote = session.nvlink_remote(gpu, link)) {
+      ends.bus_ids.push_back(std::move(remote->bus_id));
+    }
   }
   return ends;
 }
 
-// Links from peers[from] to all that come after it; runs on the lane.
-Result<LinkReading> read_row(const Session& session, const std::vector<Peer>& peers,
-                             unsigned from) {
+struct Row {
+  std::vector<Link> links;  // to all GPUs that come after it
+  unsigned switched = 0;
+  std::vector<std::string> warnings;
+};
+
+// Runs on the lane.
+Result<Row> read_row(const Session& session, const std::vector<Peer>& peers, unsigned from) {
   auto own = session.gpu_by_uuid(peers[from].uuid);
   if (!own) return fail(std::move(own.error()));
-  std::vector<std::string> ends = remote_ends(session, *own);
-  LinkReading row;
+  const Ends ends = remote_ends(session, *own);
+  Row row;
+  row.switched = std::min(ends.switched, kMaxNvLinks);
   for (unsigned to = from + 1; to < peers.size(); ++to) {
     Link link{from, to, 0, 0};
     auto other = session.gpu_by_uuid(peers[to].uuid);
@@ -67,7 +82,7 @@ Result<LinkReading> read_row(const Session& session, const std::vector<Peer>& pe
       row.warnings.push_back("the topology between " + peers[from].uuid + " and " + peers[to].uuid +
                              " cannot be read: " + level.error().text());
     }
-    auto nvlinks = std::count(ends.begin(), ends.end(), peers[to].bus_id);
+    auto nvlinks = std::count(ends.bus_ids.begin(), ends.bus_ids.end(), peers[to].bus_id);
     link.nvlinks = std::min(static_cast<unsigned>(nvlinks), kMaxNvLinks);
     row.links.push_back(link);
   }
@@ -81,9 +96,11 @@ Result<LinkReading> read_links(const DriverAccess& access, const std::vector<Gpu
   peers.reserve(gpus.size());
   for (const Gpu& gpu : gpus) peers.push_back({gpu.uuid, gpu.pci_bus_id});
   LinkReading all;
-  for (unsigned from = 0; from + 1 < peers.size(); ++from) {
+  std::vector<unsigned> switched(peers.size(), 0);
+  // The last one, too: how it is joined to switches.
+  for (unsigned from = 0; peers.size() > 1 && from < peers.size(); ++from) {
     auto row = access.lane.call("links of " + peers[from].uuid, access.limit,
-                                [slot = access.slot, peers, from]() -> Result<LinkReading> {
+                                [slot = access.slot, peers, from]() -> Result<Row> {
                                   auto session = slot->get();
                                   if (!session) {
                                     return fail(Kind::kGone, "the driver is not initialised");
@@ -99,9 +116,11 @@ Result<LinkReading> read_links(const DriverAccess& access, const std::vector<Gpu
       }
       continue;
     }
+    switched[from] = row->switched;
     all.links.insert(all.links.end(), row->links.begin(), row->links.end());
     for (std::string& warning : row->warnings) all.warnings.push_back(std::move(warning));
   }
+  for (Link& link : all.links) link.switched = std::min(switched[link.from], switched[link.to]);
   return all;
 }
 

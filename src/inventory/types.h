@@ -88,7 +88,10 @@ struct Link {
   unsigned to = 0;
   int pcie_score = 0;    // 0 when unknown
   unsigned nvlinks = 0;  // 0…18
-  int score() const { return pcie_score + 100 * static_cast<int>(nvlinks); }
+  // NVLinks of each to switches, the smaller number: 0…18. A switch joins all GPUs whose links to
+  // it are up, so that where all are, every pair has the same.
+  unsigned switched = 0;
+  int score() const { return pcie_score + 100 * static_cast<int>(nvlinks + switched); }
 
   bool operator==(const Link&) const = default;
 };
@@ -106,6 +109,9 @@ struct Driver {
   int cuda_version = 0;  // 1000·major + 10·minor
   std::string library;   // path of the loaded libnvidia-ml
   std::string detail;    // why, when not ready
+  // How often it was started in the life of this process. Another number is another load of it or
+  // at least another session: what was set before may be gone.
+  std::uint64_t starts = 0;
 
   bool operator==(const Driver&) const = default;
 };

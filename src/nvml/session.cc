@@ -285,6 +285,14 @@ Result<Pci> Session::nvlink_remote(abi::Device gpu, unsigned link) const {
   return to_pci("nvmlDeviceGetNvLinkRemotePciInfo_v2", info);
 }
 
+Result<bool> Session::nvlink_to_switch(abi::Device gpu, unsigned link) const {
+  std::uint32_t type = 0;
+  if (Status got = KERF_NVML_CALL(nvmlDeviceGetNvLinkRemoteDeviceType, gpu, link, &type); !got) {
+    return fail(std::move(got.error()));
+  }
+  return type == abi::kNvLinkToSwitch;
+}
+
 Result<std::uint64_t> Session::uncorrectable_errors(abi::Device gpu) const {
   std::uint64_t count = 0;
   if (Status got = KERF_NVML_CALL(nvmlDeviceGetTotalEccErrors, gpu, abi::kErrorsUncorrected,

@@ -84,6 +84,8 @@ class Session {
   Result<std::uint32_t> topology(abi::Device one, abi::Device two) const;  // abi::TopologyLevel
   Result<bool> nvlink_active(abi::Device gpu, unsigned link) const;
   Result<Pci> nvlink_remote(abi::Device gpu, unsigned link) const;
+  // Whether the far end of an active link is an NVSwitch. kUnsupported: the driver cannot tell.
+  Result<bool> nvlink_to_switch(abi::Device gpu, unsigned link) const;
 
   // Uncorrectable memory errors since the last reset or load of the driver. kUnsupported: no ECC.
   Result<std::uint64_t> uncorrectable_errors(abi::Device gpu) const;
