@@ -8,6 +8,7 @@
 #include "agent/events_component.h"
 #include "agent/labels_component.h"
 #include "agent/mps_component.h"
+#include "agent/power_component.h"
 
 namespace kerf::agent {
 namespace {
@@ -19,10 +20,11 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 3> kRows{{
+constexpr std::array<Row, 4> kRows{{
     {"events", make_events_component},
     {"labels", make_labels_component},
     {"mps", make_mps_component},
+    {"power", make_power_component},
 }};
 
 }  // namespace

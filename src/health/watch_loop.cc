@@ -149,7 +149,9 @@ void WatchLoop::start_driver() {
   }
   unsupported_.clear();
   conditions_due_ = Steady::now();
+  const std::uint64_t starts = driver_.starts + 1;
   driver_ = std::move(*driver);
+  driver_.starts = starts;
   log::info("health", "driver started",
             {{"version", driver_.version}, {"library", driver_.library}});
   up_ = true;
