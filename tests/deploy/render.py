@@ -68,24 +68,26 @@ def merge(base, patch, where):
 
 
 def merge_list(base, patch, key, where):
-    result = list(base)
-    added = []
+    """The patch's elements in its order, merged with those of the base, then the base's others."""
+    rest = list(base)
+    named = []
     for element in patch:
         if key not in element:
             raise Refused(f"{where}: an element has no {key}")
         directive = element.get("$patch")
         if directive not in (None, "delete"):
             raise Refused(f"{where}: does not know $patch: {directive}")
-        at = next((i for i, old in enumerate(result) if old.get(key) == element[key]), None)
+        at = next((i for i, old in enumerate(rest) if old.get(key) == element[key]), None)
         if directive == "delete":
             if at is None:
                 raise Refused(f"{where}: nothing to delete with {key} {element[key]}")
-            del result[at]
+            del rest[at]
         elif at is None:
-            added.append(copy.deepcopy(element))
+            named.append(copy.deepcopy(element))
         else:
-            merge(result[at], element, f"{where}[{element[key]}]")
-    return added + result
+            merge(rest[at], element, f"{where}[{element[key]}]")
+            named.append(rest.pop(at))
+    return named + rest
 
 
 def apply_patch(things, patch, where):

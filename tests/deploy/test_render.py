@@ -64,8 +64,10 @@ class Rendering(unittest.TestCase):
     def test_a_patch_merges_by_name_and_removes_by_null_or_directive(self):
         spec = self.patched("spec:\n  containers:\n    - {name: a, env: [{name: Y, value: '2'}]}\n"
                             "    - {name: b, $patch: delete}\n    - {name: c, image: new}\n")["spec"]
-        self.assertEqual([c["name"] for c in spec["containers"]], ["c", "a"])
-        self.assertEqual({e["name"] for e in spec["containers"][1]["env"]}, {"X", "Y"})
+        self.assertEqual([c["name"] for c in spec["containers"]], ["a", "c"])
+        self.assertEqual([e["name"] for e in spec["containers"][0]["env"]], ["Y", "X"])
+        first = self.patched("spec: {containers: [{name: c, image: new}, {name: b, image: x}]}\n")
+        self.assertEqual([c["name"] for c in first["spec"]["containers"]], ["c", "b", "a"])
         self.assertNotIn("spec", self.patched("spec: null\n"))
 
     def test_a_patch_of_nothing_is_refused(self):

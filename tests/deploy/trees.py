@@ -38,6 +38,7 @@ def with_test_pods(directory):
     return variant(directory, lambda text: text.replace("  # - ", "  - "))
 
 
+@functools.cache
 def with_components(directory, *names):
     """The tree with these components after those it has."""
     up = "../" * len(directory.relative_to(REPOSITORY).parts)
@@ -78,17 +79,26 @@ def with_registry(directory):
         "newName: kerf\n", "newName: registry.example:5000/gpu/kerf\n"))
 
 
+# What a component stands after, where it does not stand alone.
+AFTER = {"node-labels": ("feature-discovery",)}
+
+
+def components():
+    return sorted(path.parent.name for path in COMPONENTS.glob("*/kustomization.yaml"))
+
+
 def every_tree():
+    """Each deployment as it is, with each component, and as documented otherwise."""
     yield "base", BASE
-    for name, directory in (("ten slices", TEN_SLICES), ("four slices", FOUR_SLICES)):
+    for name, directory in deployments():
         yield name, directory
         yield f"{name} with test pods", with_test_pods(directory)
-        yield f"{name} with a root plugin", with_root_plugin(directory)
-        yield f"{name} with CDI", with_cdi(directory)
-        yield f"{name} with CDI and a root plugin", with_cdi_and_root_plugin(directory)
-        yield f"{name} with labels", with_labels(directory)
-        yield f"{name} with labels by file", with_labels(directory, "feature-discovery-file")
-        yield f"{name} with node labels", with_labels(directory, "feature-discovery", "node-labels")
+        for component in components():
+            if f"/{component}\n" not in (directory / "kustomization.yaml").read_text():
+                yield (f"{name} with {component}",
+                       with_components(directory, *AFTER.get(component, ()), component))
+        yield f"{name} with cdi and root-plugin", with_cdi_and_root_plugin(directory)
+        yield f"{name} with events and named-configs", with_components(directory, "events", "named-configs")
         yield f"{name} from a registry", with_registry(directory)
 
 
@@ -100,6 +110,11 @@ def rendered(directory):
 
 def objects(directory, kind):
     return [thing for thing in rendered(directory) if thing["kind"] == kind]
+
+
+def deployments():
+    """(name, directory) of the two that users apply."""
+    return ("ten slices", TEN_SLICES), ("four slices", FOUR_SLICES)
 
 
 def the(directory, kind):
