@@ -5,7 +5,6 @@
 #include "base/clock.h"
 
 #include <asio/buffer.hpp>
-#include <asio/write.hpp>
 
 namespace kerf::http {
 namespace {
@@ -42,17 +41,19 @@ std::string head_of(const Response& response, bool keep_alive) {
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, ConnectionOwner& owner)
-    : socket_(std::move(socket)),
-      timer_(socket_.get_executor()),
+Connection::Connection(std::unique_ptr<Stream> stream, ConnectionOwner& owner)
+    : stream_(std::move(stream)),
+      timer_(stream_->executor()),
       owner_(&owner),
       since_(std::chrono::steady_clock::now()) {}
 
 void Connection::start() {
-  asio::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   enter(State::kReading, owner_->limits().head);
-  read();
+  stream_->handshake([self = shared_from_this()](const asio::error_code& error, std::size_t) {
+    if (self->state_ == State::kClosed) return;
+    if (error) return self->close();
+    self->read();
+  });
 }
 
 void Connection::close() {
@@ -60,8 +61,7 @@ void Connection::close() {
   state_ = State::kClosed;
   ++deadline_number_;
   timer_.cancel();
-  asio::error_code ignored;
-  socket_.close(ignored);
+  stream_->close();
   owner_->hold(-static_cast<std::ptrdiff_t>(held_));
   owner_->closed(shared_from_this());
 }
@@ -83,13 +83,12 @@ void Connection::expired() {
 }
 
 void Connection::read() {
-  socket_.async_read_some(
-      asio::buffer(buffer_),
-      [self = shared_from_this()](const asio::error_code& error, std::size_t bytes) {
-        if (self->state_ == State::kClosed) return;
-        if (error) return self->close();
-        self->received(bytes);
-      });
+  stream_->read_some(asio::buffer(buffer_),
+                     [self = shared_from_this()](const asio::error_code& error, std::size_t bytes) {
+                       if (self->state_ == State::kClosed) return;
+                       if (error) return self->close();
+                       self->received(bytes);
+                     });
 }
 
 void Connection::received(std::size_t bytes) {
@@ -130,12 +129,12 @@ void Connection::respond(const Response& response, bool head_only, bool keep_ali
 }
 
 void Connection::write(const Text& text) {
-  asio::async_write(socket_, asio::buffer(*text),
-                    [self = shared_from_this(), text](const asio::error_code& error, std::size_t) {
-                      if (self->state_ == State::kClosed) return;
-                      if (error) return self->close();
-                      self->written();
-                    });
+  stream_->write(asio::buffer(*text),
+                 [self = shared_from_this(), text](const asio::error_code& error, std::size_t) {
+                   if (self->state_ == State::kClosed) return;
+                   if (error) return self->close();
+                   self->written();
+                 });
 }
 
 void Connection::written() {
@@ -150,12 +149,13 @@ void Connection::written() {
 // Closing a socket with unread bytes resets the connection, and the client may lose the answer. So
 // our direction is closed first and what still comes is thrown away for a moment.
 void Connection::linger() {
-  asio::error_code error;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
-  if (error) return close();
   received_ = {};
   enter(State::kLingering, kLinger);
-  read();
+  stream_->finish([self = shared_from_this()](const asio::error_code& error, std::size_t) {
+    if (self->state_ == State::kClosed) return;
+    if (error) return self->close();
+    self->read();
+  });
 }
 
 void Connection::become_stream(const Response& response) {
@@ -170,12 +170,12 @@ void Connection::become_stream(const Response& response) {
 
 // A stream's client says nothing more; reading is how its going away is noticed.
 void Connection::watch_for_close() {
-  socket_.async_read_some(asio::buffer(buffer_),
-                          [self = shared_from_this()](const asio::error_code& error, std::size_t) {
-                            if (self->state_ == State::kClosed) return;
-                            if (error) return self->close();
-                            self->watch_for_close();
-                          });
+  stream_->read_some(asio::buffer(buffer_),
+                     [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                       if (self->state_ == State::kClosed) return;
+                       if (error) return self->close();
+                       self->watch_for_close();
+                     });
 }
 
 void Connection::send_event(Text event) {
@@ -190,13 +190,13 @@ void Connection::send_event(Text event) {
 void Connection::write_event(const Text& event) {
   event_under_way_ = true;
   enter(State::kStreaming, owner_->limits().heartbeat);
-  asio::async_write(socket_, asio::buffer(*event),
-                    [self = shared_from_this(), event](const asio::error_code& error, std::size_t) {
-                      if (self->state_ == State::kClosed) return;
-                      if (error) return self->close();
-                      self->event_under_way_ = false;
-                      if (Text next = std::move(self->next_event_)) self->write_event(next);
-                    });
+  stream_->write(asio::buffer(*event),
+                 [self = shared_from_this(), event](const asio::error_code& error, std::size_t) {
+                   if (self->state_ == State::kClosed) return;
+                   if (error) return self->close();
+                   self->event_under_way_ = false;
+                   if (Text next = std::move(self->next_event_)) self->write_event(next);
+                 });
 }
 
 }  // namespace kerf::http

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "http/server.h"
+#include "http/stream.h"
 
 #include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 
 namespace kerf::http {
@@ -37,7 +37,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   using Text = std::shared_ptr<const std::string>;
 
   // `owner` must outlive the connection's open time: it closes all before it goes.
-  Connection(asio::ip::tcp::socket socket, ConnectionOwner& owner);
+  Connection(std::unique_ptr<Stream> stream, ConnectionOwner& owner);
   void start();
   void close();
 
@@ -65,7 +65,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void enter(State state, std::chrono::milliseconds deadline);
   void expired();
 
-  asio::ip::tcp::socket socket_;
+  std::unique_ptr<Stream> stream_;
   asio::steady_timer timer_;
   ConnectionOwner* owner_;
   State state_ = State::kReading;

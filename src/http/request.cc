@@ -49,6 +49,7 @@ struct Facts {
   bool body = false;
   bool close = false;
   bool keep_alive = false;
+  std::string authorization;
 };
 
 void note_header(std::string_view name, std::string_view value, Facts& facts) {
@@ -59,6 +60,8 @@ void note_header(std::string_view name, std::string_view value, Facts& facts) {
     facts.body = facts.body || parse_u64(value) != 0u;
   } else if (key == "transfer-encoding") {
     facts.body = true;
+  } else if (key == "authorization") {
+    facts.authorization = value;
   } else if (key == "connection") {
     for (const std::string& option : split(to_lower(value), ',')) {
       facts.close = facts.close || trim(option) == "close";
@@ -142,6 +145,7 @@ Parsed parse_request(std::string_view received) {
   if (facts.hosts > 1 || (facts.hosts == 0 && minor_one)) {
     return bad(400, "HTTP/1.1 needs exactly one Host header");
   }
+  out.request.authorization = std::move(facts.authorization);
   out.request.keep_alive = !facts.body && !facts.close && (minor_one || facts.keep_alive);
   out.outcome = Parsed::Outcome::kRequest;
   out.consumed = size;

@@ -18,6 +18,7 @@ struct Request {
   // Whether another request may follow on the same connection. False when a body follows, which is
   // never read.
   bool keep_alive = false;
+  std::string authorization{};  // the header of that name; empty when there is none
 };
 
 struct Parsed {

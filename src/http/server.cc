@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "http/connection.h"
+#include "http/tls.h"
 
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -69,12 +70,13 @@ Response too_busy(std::string why) {
 
 class Server::Core : public ConnectionOwner, public std::enable_shared_from_this<Server::Core> {
  public:
-  Core(asio::io_context& loop, Handler handler, Limits limits)
+  Core(asio::io_context& loop, Handler handler, Limits limits, std::shared_ptr<Tls> tls)
       : acceptor_(loop),
         accept_timer_(loop),
         publish_timer_(loop),
         handler_(std::move(handler)),
-        limits_(limits) {}
+        limits_(limits),
+        tls_(std::move(tls)) {}
 
   Status open(const std::string& address) {
     auto parsed = parse_host_port(address);
@@ -176,7 +178,11 @@ class Server::Core : public ConnectionOwner, public std::enable_shared_from_this
           if (self->stopped_) return;
           if (error) return self->accept_later();
           self->make_room();
-          auto connection = std::make_shared<Connection>(std::move(socket), *self);
+          asio::error_code ignored;
+          socket.set_option(tcp::no_delay(true), ignored);
+          auto stream = self->tls_ ? tls_stream(std::move(socket), *self->tls_)
+                                   : plain_stream(std::move(socket));
+          auto connection = std::make_shared<Connection>(std::move(stream), *self);
           self->connections_.insert(connection);
           connection->start();
           self->accept();
@@ -234,6 +240,7 @@ class Server::Core : public ConnectionOwner, public std::enable_shared_from_this
   asio::steady_timer publish_timer_;
   Handler handler_;
   Limits limits_;
+  std::shared_ptr<Tls> tls_;
   std::set<std::shared_ptr<Connection>> connections_;
   std::ptrdiff_t held_ = 0;
   bool publish_pending_ = false;
@@ -246,8 +253,9 @@ Server::Server(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::listen(asio::io_context& loop, const std::string& address,
-                                               Handler handler, Limits limits) {
-  auto core = std::make_shared<Core>(loop, std::move(handler), limits);
+                                               Handler handler, Limits limits,
+                                               std::shared_ptr<Tls> tls) {
+  auto core = std::make_shared<Core>(loop, std::move(handler), limits, std::move(tls));
   if (auto opened = core->open(address); !opened) return fail(opened.error());
   return std::unique_ptr<Server>(new Server(std::move(core)));
 }

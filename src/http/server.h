@@ -27,6 +27,8 @@ class io_context;
 
 namespace kerf::http {
 
+class Tls;
+
 // What a live-update stream sends. `make` gives one whole event in the text/event-stream format,
 // ending in a blank line; it is called on the loop's thread, once for all streams of this source.
 struct EventSource {
@@ -69,9 +71,10 @@ class Server {
   // Listens on `address` ("host:port", "[v6]:port", ":port" for all addresses of both families;
   // port 0 chooses a free one) and serves from then on while `loop` runs. `loop` must outlive it.
   // Errors: kInvalid for a malformed address, kBusy when it is taken, kNotFound for an unknown host
-  // or an address this machine does not have, kDenied.
+  // or an address this machine does not have, kDenied. With `tls` (tls.h) nothing else is spoken.
   static Result<std::unique_ptr<Server>> listen(asio::io_context& loop, const std::string& address,
-                                                Handler handler, Limits limits = {});
+                                                Handler handler, Limits limits = {},
+                                                std::shared_ptr<Tls> tls = nullptr);
   // Closes everything at once.
   ~Server();
   Server(const Server&) = delete;
