@@ -21,7 +21,9 @@
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
 #include "cli/mps_command.h"
+#include "cli/power_command.h"
 #include "cli/prepare_command.h"
+#include "cli/smi_command.h"
 #include "cli/status_command.h"
 #include "cli/version.h"
 #include "hook/run.h"
@@ -79,6 +81,10 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::hook::run(args); }},
     {"install-hook", "put the CDI hook program where the host's runtime finds it",
      [](Args args) { return kerf::cli::run_install_hook(args); }},
+    {"power", "show | set LIMIT | watch: power limits of this machine's GPUs",
+     [](Args args) { return kerf::cli::run_power(args); }},
+    {"smi", "what nvidia-smi shows of GPUs and sets of their power, in its formats",
+     [](Args args) { return kerf::cli::run_smi(args); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -94,6 +100,7 @@ constexpr Command kLinks[] = {
     {"mps-control-daemon", "",
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"kerf-cdi-hook", "", [](Args args) { return kerf::hook::run(args); }},
+    {"nvidia-smi", "", [](Args args) { return kerf::cli::run_smi(args); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };

@@ -33,6 +33,7 @@ class Telemetry {
   explicit Telemetry(std::shared_ptr<const Session> session) : session_(std::move(session)) {}
 
   const Session& session() const { return *session_; }
+  const std::shared_ptr<const Session>& shared_session() const { return session_; }
 
   using Number = Figure<std::uint32_t>;
   using Big = Figure<std::uint64_t>;
