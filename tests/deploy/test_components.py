@@ -65,11 +65,12 @@ class EveryTree(unittest.TestCase):
                 for path in host_paths(workload).values():
                     self.assertIn(path.get("type"), ("Directory", "DirectoryOrCreate"), f"{name}: {path}")
 
-    def test_only_the_mps_daemon_is_privileged_or_sees_the_hosts_processes(self):
+    def test_only_the_mps_daemon_sees_the_hosts_processes_and_it_and_power_alone_are_privileged(self):
         for name, tree in trees.every_tree():
             for workload in workloads(tree):
                 alone = workload["metadata"]["name"] == "nvidia-mps-control-daemon"
-                self.assertEqual("privileged: true" in yaml.safe_dump(workload), alone, name)
+                power = workload["metadata"]["name"] == "nvidia-powerlimit-daemonset"
+                self.assertEqual("privileged: true" in yaml.safe_dump(workload), alone or power, name)
                 self.assertEqual(bool(pod_spec(workload).get("hostPID")), alone, name)
                 self.assertLessEqual(alone, name.endswith(" with mps"), name)
 

@@ -82,7 +82,7 @@ class Image(unittest.TestCase):
         self.assertEqual(config["User"], "65534:65534")
         self.assertEqual(config["Entrypoint"], ["nvidia-device-plugin"])
         self.assertEqual(set(config["Env"]), {
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/kerf",
             "NVIDIA_DISABLE_REQUIRE=true", "NVIDIA_VISIBLE_DEVICES=all",
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility"})
         self.assertEqual(config["Labels"]["org.opencontainers.image.licenses"], "Apache-2.0")
@@ -93,6 +93,9 @@ class Image(unittest.TestCase):
         for name in ("nvidia-device-plugin", "gpu-feature-discovery", "config-manager",
                      "mps-control-daemon", "lsmod", "ls"):
             self.assertEqual(entries[f"usr/bin/{name}"].linkname, "kerf")
+        # Runtimes mount the driver's own at /usr/bin/nvidia-smi: a link there would lead them astray.
+        self.assertNotIn("usr/bin/nvidia-smi", entries)
+        self.assertEqual(entries["usr/lib/kerf/nvidia-smi"].linkname, "../../bin/kerf")
         programs = [n for n, m in entries.items() if n.startswith("usr/bin/") and m.isfile()]
         self.assertEqual(programs, ["usr/bin/kerf"])
 
