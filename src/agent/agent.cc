@@ -272,7 +272,10 @@ Status Agent::start_components() {
   surroundings_ = std::make_unique<Surroundings>(
       loop_, roots_, version_,
       [this](metrics::EventLevel level, std::string text) { node_.note(level, std::move(text)); },
-      [this] { publish(); }, [this](int exit_status) { end(exit_status); });
+      [this] { publish(); }, [this](int exit_status) { end(exit_status); },
+      [this](std::span<const ContainerDevices> held, std::int64_t asked_ms) {
+        node_.pod_resources(held, asked_ms);
+      });
   const config::Effective& effective = node_.effective();
   auto made = make_components(effective.process.components, effective, *surroundings_);
   if (!made) return fail(std::move(made.error()));
@@ -446,6 +449,7 @@ metrics::NodeStatus Agent::status() const {
          problem->subject, problem->hint.empty() ? "" : problem->hint + "."});
   }
   for (const auto& component : components_) {
+    component->describe(out);
     for (metrics::Problem& problem : component->problems()) {
       out.problems.push_back(std::move(problem));
     }

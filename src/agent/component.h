@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/ledger.h"
 #include "base/result.h"
 #include "base/roots.h"
 #include "config/load.h"
@@ -34,6 +36,8 @@ struct Surroundings {
   std::function<void()> changed;
   // Ends the process in order, with this exit status: for one that has done all it was asked to.
   std::function<void(int)> end;
+  // Who holds which device, as the kubelet told when asked at that time (wall clock, milliseconds).
+  std::function<void(std::span<const ContainerDevices>, std::int64_t asked_ms)> held;
 };
 
 // What is known now. `plan` is null until configuration and inventory are both known; with a plan
@@ -57,6 +61,8 @@ class Component {
   virtual void stop() = 0;
   // What is wrong now, for the page and /health; empty while all is well.
   virtual std::vector<metrics::Problem> problems() const { return {}; }
+  // Adds to what the page and `kerf status` show.
+  virtual void describe(metrics::NodeStatus& /*node*/) const {}
   // Families added to /metrics.
   virtual std::vector<metrics::Family> families() const { return {}; }
 };

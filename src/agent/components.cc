@@ -9,6 +9,7 @@
 #include "agent/labels_component.h"
 #include "agent/mps_component.h"
 #include "agent/power_component.h"
+#include "agent/usage_component.h"
 
 namespace kerf::agent {
 namespace {
@@ -20,11 +21,12 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 4> kRows{{
+constexpr std::array<Row, 5> kRows{{
     {"events", make_events_component},
     {"labels", make_labels_component},
     {"mps", make_mps_component},
     {"power", make_power_component},
+    {"usage", make_usage_component},
 }};
 
 }  // namespace

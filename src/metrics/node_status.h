@@ -102,6 +102,43 @@ struct MigStatus {
   HealthStatus health;
 };
 
+// What one container uses of one device now, see usage/types.h.
+struct PodUse {
+  std::string pod_namespace;
+  std::string pod;
+  std::string container;  // empty when it is not known which
+  std::string device;     // "GPU-…" or "MIG-…"
+  unsigned shares = 0;    // held: `shares` of `of`; 0 of 0 when it uses what it does not hold
+  unsigned of = 0;
+  unsigned processes = 0;
+  std::uint64_t memory_bytes = 0;
+  std::optional<std::uint64_t> limit_bytes;
+  bool over_limit = false;            // for longer than the watchdog's window
+  std::optional<double> busy_ratio;   // of the GPU's time, 0 to 1
+  std::optional<double> power_watts;
+  double energy_joules = 0;           // since it was first seen
+};
+
+// A figure at regular moments, oldest first; a gap is absent.
+using Series = std::vector<std::optional<double>>;
+
+// What a GPU does now and did of late.
+struct GpuUse {
+  std::int64_t sampled_ms = 0;
+  std::optional<double> busy_ratio;
+  std::optional<double> power_watts;
+  std::optional<double> temperature_celsius;
+  std::optional<std::uint64_t> memory_used_bytes;
+  std::optional<std::uint64_t> memory_total_bytes;
+  std::uint64_t memory_host_bytes = 0;   // of processes outside of pods
+  std::uint64_t memory_other_bytes = 0;  // of no process
+  std::vector<PodUse> pods;              // the greatest user of memory first
+  std::int64_t interval_ms = 0;          // between the points of the series
+  Series busy;                           // 0 to 1
+  Series power;                          // watts
+  Series temperature;                    // degrees Celsius
+};
+
 struct GpuStatus {
   unsigned index = 0;  // NVML index
   std::string uuid;
@@ -112,6 +149,7 @@ struct GpuStatus {
   HealthStatus health;
   std::vector<MigStatus> mig_devices;
   std::vector<SliceStatus> slices;  // in the order of the plan; empty when not advertised
+  std::optional<GpuUse> use;        // with the component usage, once it has looked
 
   std::size_t in_use() const;  // slices that somebody holds, healthy or not
 };

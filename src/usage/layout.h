@@ -1,0 +1,24 @@
+// From the plan's world to the accountant's: which devices a GPU has, and who holds what of them.
+// Pure.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+
+#include "inventory/types.h"
+#include "pods/types.h"
+#include "usage/types.h"
+
+namespace kerf::usage {
+
+// How many shares a device has been cut into, by uuid; 1 for those not named.
+using Shares = std::map<std::string, unsigned>;
+
+// One layout a GPU, by uuid. A container that holds several shares of one device has them in one
+// holding. With `quotas` the annotation kerf/gpu-memory of a pod (kerf/gpu-memory.<container> for
+// one container) is its quota on each device it holds; what is no amount of memory is ignored.
+std::map<std::string, Layout> layouts_of(const inventory::Snapshot& snapshot, const Shares& shares,
+                                         std::span<const pods::PodDevice> held, bool quotas);
+
+}  // namespace kerf::usage
