@@ -62,4 +62,4 @@ class ClusterAccess(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

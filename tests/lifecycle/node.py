@@ -32,6 +32,7 @@ NVML_LIBRARY = os.environ.get("NVML_LIBRARY", str(BUILD / "sim/nvml/libnvidia-ml
 # How long anything may take before a test gives up; far more than it takes, for loaded machines.
 PATIENCE = 30.0
 NOBODY = 65534
+SKIPPED = 77  # The exit status of a file whose tests were all left out, as ctest is told.
 GPU = "nvidia.com/gpu"
 
 
@@ -336,6 +337,10 @@ def main():
     skipped = sum(len(result.skipped) for result in results)
     print(f"{len(tests) - len(failures) - skipped} passed, {len(failures)} failed, {skipped} skipped "
           f"in {time.monotonic() - started:.1f} s")
+    reasons = [reason for result in results for _, reason in result.skipped]
+    if tests and len(reasons) == len(tests):
+        print(f"skipped whole: {reasons[0]}")
+        sys.exit(SKIPPED)
     sys.exit(1 if failures or not tests else 0)
 
 

@@ -26,15 +26,21 @@ def eventually(condition, what):
         time.sleep(0.02)
 
 
+def missing():
+    """What there is to install before a browser can be opened; None when nothing is missing."""
+    for program in ("chromium", "chromedriver"):
+        if not shutil.which(program):
+            return (f"{program} is not on the PATH: Debian's packages chromium and chromium-driver have "
+                    "it (./dev installs them; Ubuntu has them as snaps only)")
+    return None
+
+
 class Driver:
     """One chromedriver process. Opens browsers."""
 
     def __init__(self):
-        for program in ("chromium", "chromedriver"):
-            if not shutil.which(program):
-                raise RuntimeError(
-                    f"{program} is missing: install Debian's packages chromium and chromium-driver "
-                    "(./dev does)")
+        if missing():
+            raise RuntimeError(missing())
         self.home = tempfile.mkdtemp(prefix="kerf-page-")
         self.process = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
