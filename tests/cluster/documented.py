@@ -60,10 +60,16 @@ class Documented:
             "  --restart=Never --rm -it \\\n"
             "  --overrides='{\"spec\":{\"runtimeClassName\":\"nvidia\"}}' \\\n  -- nvidia-smi",
             [r"NVIDIA-SMI", r"RTX 3090"], terminal=True)
-        self.report.check("the test pod runs when it is uncommented", self.check_test_pod)
-        pod = self.plugin_name()
-        self.verbatim(f"kubectl exec -it {pod} -n {NAMESPACE} -- lsmod | grep nvidia",
-                      r"^nvidia|^$", status=None)
+        self.report.check("both test pods run when they are uncommented", self.check_test_pods)
+        # The node's kernel decides whether there is a driver's module to find.
+        modules = self.modules()
+        command = f"kubectl exec -it {self.plugin_name()} -n {NAMESPACE} -- lsmod | grep nvidia"
+        if modules is None:
+            self.verbatim(command, "this kernel has no loadable modules", status=1)
+        else:
+            ours = [rf"^{name}\s+\d+\s+\d" for name in modules if "nvidia" in name]
+            self.verbatim(command, ours, status=0 if ours else 1)
+            self.report.check("lsmod in the pod lists what the kernel has", self.check_lsmod)
         # The resource pcidevices belongs to another product; what it would list, kerf lists.
         self.verbatim(f"kubectl get pcidevices -n {NODE} | grep NVIDIA",
                       "doesn't have a resource type", status=None)
@@ -74,7 +80,22 @@ class Documented:
         except CheckFailed:
             return "no-plugin-pod"
 
-    def check_test_pod(self):
+    def modules(self):
+        """Names of the kernel's modules; None where it has none to load."""
+        try:
+            with open("/proc/modules") as file:
+                return [line.split()[0] for line in file]
+        except FileNotFoundError:
+            return None
+
+    def check_lsmod(self):
+        code, output = run(f"kubectl exec {self.plugin_name()} -n {NAMESPACE} -- lsmod")
+        rows = [line.split() for line in output.splitlines()]
+        expect(code == 0 and rows[0] == ["Module", "Size", "Used", "by"], output)
+        expect(sorted(row[0] for row in rows[1:]) == sorted(self.modules()), output)
+
+    def check_test_pods(self):
+        names = ("nvidia-test", "nvidia-timeslice-test")
         with tempfile.TemporaryDirectory() as copy:
             for name in ("infrastructure", "deploy"):
                 if os.path.isdir(f"{MANIFESTS}/{name}"):
@@ -82,18 +103,22 @@ class Documented:
             path = f"{copy}/{FULL}/kustomization.yaml"
             with open(path) as file:
                 text = file.read()
-            text, times = re.subn(r"^(\s*)#\s*(- .*nvidia-test-pod\.yaml)", r"\1\2", text, flags=re.M)
-            expect(times == 1, f"{FULL}/kustomization.yaml has no commented nvidia-test-pod.yaml")
+            for name in names:
+                text, times = re.subn(rf"^(\s*)#\s*(- {name}-pod\.yaml)$", r"\1\2", text, flags=re.M)
+                expect(times == 1, f"{FULL}/kustomization.yaml has no commented {name}-pod.yaml")
             with open(path, "w") as file:
                 file.write(text)
             code, output = run(f"kubectl apply -k {copy}/{FULL}/")
             expect(code == 0, output)
         try:
-            self.wait_phase("nvidia-test", "Succeeded", "Failed", seconds=90)
-            code, output = run(f"kubectl logs -n {NAMESPACE} nvidia-test")
-            expect(code == 0 and "NVIDIA-SMI" in output, output)
+            self.wait_phase("nvidia-timeslice-test", "Running", "Succeeded", seconds=90)
+            for name, printed in zip(names, (r"NVIDIA-SMI", r"^\s*[01]\s+\d+\s+\d+")):
+                self.wait_phase(name, "Succeeded", "Failed", seconds=90)
+                code, output = run(f"kubectl logs -n {NAMESPACE} {name}")
+                expect(self.phase(name) == "Succeeded" and code == 0 and
+                       re.search(printed, output, re.M), f"{name}: {output}")
         finally:
-            run(f"kubectl delete pod -n {NAMESPACE} nvidia-test --grace-period=0 --force")
+            run(f"kubectl delete pod -n {NAMESPACE} {' '.join(names)} --grace-period=0 --force")
 
     def four_documented_pods(self):
         names = [f"gpu-test-{i}" for i in (1, 2, 3, 4)]
@@ -133,7 +158,8 @@ spec:
                       r"nvidia\.com/gpu\s+0\s+0")
         self.verbatim("kubectl get runtimeclass nvidia", r"^nvidia\s+nvidia")
         self.verbatim(f"kubectl get all -n {NAMESPACE}",
-                      [r"^pod/nvidia-device-plugin", r"^daemonset.apps/nvidia-device-plugin"])
+                      [r"^pod/nvidia-device-plugin", r"^daemonset.apps/nvidia-device-plugin",
+                       r"^service/nvidia-device-plugin-metrics\s+ClusterIP\s+None\s.*\b2112/TCP"])
         self.verbatim(
             "kubectl run nvidia-debug --image=nvidia/cuda:12.4.1-base-ubuntu22.04 "
             "--restart=Never --rm -it --overrides='{\"spec\":{\"runtimeClassName\":\"nvidia\","
