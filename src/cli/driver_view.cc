@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{10};
 
+void refuse(DriverView& view, Error error) {
+  view.why_not = error.text();
+  error.hint.clear();
+  view.brief = error.text();
+}
+
 }  // namespace
 
 DriverView look_at_driver(const std::string& library, const std::string& container_driver_root,
@@ -23,10 +29,10 @@ DriverView look_at_driver(const std::string& library, const std::string& contain
                               std::make_shared<nvml::CallCounters>());
   DriverView view;
   if (!driver) {
-    view.why_not = driver.error().text();
+    refuse(view, std::move(driver.error()));
   } else if (Result<inventory::Reading> reading = inventory::read_gpus(access, roots, {});
              !reading) {
-    view.why_not = reading.error().text();
+    refuse(view, std::move(reading.error()));
   } else {
     view.snapshot.driver = std::move(*driver);
     view.snapshot.gpus = std::move(reading->gpus);

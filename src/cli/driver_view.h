@@ -11,6 +11,7 @@ namespace kerf::cli {
 struct DriverView {
   inventory::Snapshot snapshot;  // driver absent and no GPUs when there is nothing to be seen
   std::string why_not;           // why the driver does not answer; empty when it does
+  std::string brief;             // the same without the remedy
 };
 
 // Loads `library` (a path), or searches for one below `container_driver_root` when it is empty.

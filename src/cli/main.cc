@@ -17,6 +17,7 @@
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
 #include "cli/config_manager_command.h"
+#include "cli/doctor_command.h"
 #include "cli/install_hook.h"
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
@@ -66,6 +67,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_agent(args, environ); }},
     {"status", "show what the agent on this node is doing",
      [](Args args) { return kerf::cli::run_status(args); }},
+    {"doctor", "say why this node or the cluster gives pods no GPUs, and what to do",
+     [](Args args) { return kerf::cli::run_doctor(args, environ); }},
     {"config", "check FILE | explain: what is wrong with a configuration, what is in force",
      [](Args args) { return kerf::cli::run_config(args, environ); }},
     {"gpus", "list this machine's GPUs", [](Args args) { return kerf::cli::run_gpus(args); }},
