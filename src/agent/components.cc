@@ -6,6 +6,7 @@
 
 #include "agent/component.h"
 #include "agent/events_component.h"
+#include "agent/exporter_component.h"
 #include "agent/labels_component.h"
 #include "agent/mps_component.h"
 #include "agent/power_component.h"
@@ -21,8 +22,9 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 5> kRows{{
+constexpr std::array<Row, 6> kRows{{
     {"events", make_events_component},
+    {"exporter", make_exporter_component},
     {"labels", make_labels_component},
     {"mps", make_mps_component},
     {"power", make_power_component},

@@ -17,6 +17,7 @@
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
 #include "cli/config_manager_command.h"
+#include "cli/exporter_command.h"
 #include "cli/doctor_command.h"
 #include "cli/install_hook.h"
 #include "cli/inventory_command.h"
@@ -88,6 +89,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_power(args); }},
     {"smi", "what nvidia-smi shows of GPUs and sets of their power, in its formats",
      [](Args args) { return kerf::cli::run_smi(args); }},
+    {"dcgm-exporter", "serve metrics of GPUs, as NVIDIA's program of that name does",
+     [](Args args) { return kerf::cli::run_exporter(args, environ); }},
     {"modules", "list the kernel's modules, as lsmod does", run_modules},
     {"prepare", "let an unprivileged agent use the kubelet's plugin directory",
      [](Args args) { return kerf::cli::run_prepare(args); }},
@@ -104,6 +107,8 @@ constexpr Command kLinks[] = {
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"kerf-cdi-hook", "", [](Args args) { return kerf::hook::run(args); }},
     {"nvidia-smi", "", [](Args args) { return kerf::cli::run_smi(args); }},
+    {"dcgm-exporter", "",
+     [](Args args) { return kerf::cli::run_exporter(args, environ); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };
