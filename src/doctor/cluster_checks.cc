@@ -148,6 +148,7 @@ const DaemonSetObject* examine_selection(const ClusterFacts& cluster, const Node
   }
   if (near == nullptr) {
     std::vector<std::string> asked;
+    asked.reserve(cluster.plugins.size());
     for (const DaemonSetObject& set : cluster.plugins) {
       asked.push_back("DaemonSet " + set.name_space + "/" + set.name + " asks for " +
                       asks_for(set));

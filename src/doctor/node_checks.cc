@@ -77,7 +77,7 @@ void examine_pci(const NodeFacts& node, Findings& out) {
     return;
   }
   for (const auto& [driver, ids] : by_driver(node)) {
-    const std::string which = counted(ids.size(), "GPU") + " (" + join(ids, ", ") + ")";
+    const std::string which = fmt::format("{} ({})", counted(ids.size(), "GPU"), join(ids, ", "));
     if (driver == "nvidia") {
       out.push_back({Severity::kOk, "pci", which + ", bound to nvidia", ""});
     } else {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import unittest
 
@@ -40,6 +41,22 @@ class DoctorTest(node.NodeTest):
             if finding["severity"] == severity and all(word in text for word in words):
                 return
         self.fail(f"no {severity} of {check} with {words} in {json.dumps(found, indent=1)}")
+
+
+class TheHandbook(unittest.TestCase):
+    def test_has_a_row_for_each_check(self):
+        sources = [*(node.REPOSITORY / "src" / "doctor").glob("*_checks.cc"),
+                   node.REPOSITORY / "src" / "cli" / "doctor_command.cc"]
+        checks = set()
+        for source in sources:
+            checks |= set(re.findall(r'(?:Severity::k\w+|severity),\s*"([a-z][\w.-]*)"',
+                                     source.read_text()))
+        checks |= {f"module.{module}" for module in MODULES}
+        text = (node.REPOSITORY / "docs" / "troubleshooting.md").read_text()
+        table = text.partition("| check |")[2].partition("\n\n")[0]
+        rows = {check for line in table.splitlines()[2:]
+                for check in re.findall(r"`([^`]+)`", line.split("|")[1])}
+        self.assertEqual(rows, checks)
 
 
 class OnANode(DoctorTest):
