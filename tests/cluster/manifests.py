@@ -3,12 +3,15 @@ every component, the plugin as root, taints and labels, and a host whose /etc no
 check brings up what it needs and takes it down again, so that any of them runs alone."""
 
 import contextlib
+import os
 import re
 import sys
 
 from documented import MANIFESTS, SMALL
 from kube import NAMESPACE, NODE, eventually, expect, gpu_pod, run
 
+HARDENED = "/run/nvidia-toolkit-hardened"  # `nvidia-runtime` looks for it
+CUDA = "nvcr.io/nvidia/cuda:12.4.1-base-ubuntu22.04"
 LABEL = "feature.node.kubernetes.io/pci-0300_10de.present"
 USUAL_LABELS = (LABEL, "feature.node.kubernetes.io/pci-10de.present", "nvidia.com/gpu.present")
 # Where a container of the plugin's pod may write, besides memory: all of it is the kubelet's.
@@ -31,6 +34,8 @@ class Manifests:
               self.check_taint)
         check("without a GPU label on the node there is no plugin, and with it there is again",
               self.check_labels)
+        check("where the toolkit ignores the environment of unprivileged containers, pods get their GPU "
+              "by the component hardened-toolkit, and none without a limit", self.check_hardened_toolkit)
         check("with the host's /etc read-only all works, and nothing can be written but to memory and "
               "the kubelet's directory", self.check_read_only_etc)
 
@@ -68,6 +73,30 @@ class Manifests:
         expect(self.phase("one-slice") == "Running", self.api.pod("one-slice")["status"])
         given = self.visible("one-slice")
         expect(len(given) == 1, f"sees {given}")
+
+    # -- the toolkit ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def hardened(self):
+        """accept-nvidia-visible-devices-envvar-when-unprivileged = false, for the node's runtime."""
+        with open(HARDENED, "w"):
+            pass
+        try:
+            yield
+        finally:
+            os.unlink(HARDENED)
+
+    def check_hardened_toolkit(self):
+        with self.hardened(), self.deployed("hardened-toolkit"):
+            self.counts(8)
+            self.check_pod_works()
+            thief = gpu_pod("without-a-limit", command="nvidia-smi", image=CUDA)
+            thief["spec"]["containers"][0].pop("resources")
+            thief["spec"]["containers"][0]["env"] = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]
+            self.create(thief)
+            self.wait_phase("without-a-limit", "Succeeded", "Failed")
+            expect(self.phase("without-a-limit") == "Failed", self.api.log("without-a-limit"))
+            expect("not found" in self.api.log("without-a-limit"), self.api.log("without-a-limit"))
 
     # -- the scheduler ----------------------------------------------------------------------------
 
@@ -138,9 +167,10 @@ class Manifests:
                 with open(f"/proc/{pid}/mountinfo") as file:
                     for line in file:
                         before, _, after = line.partition(" - ")
-                        at, options = before.split()[4:6]
+                        source, at, options = before.split()[3:6]
                         writable = "ro" not in options.split(",")
                         looked += writable
-                        expect(not writable or after.split()[0] in IN_MEMORY or at in KUBELETS,
+                        expect(not writable or after.split()[0] in IN_MEMORY or at in KUBELETS or
+                               "/pods/" in source,  # an emptyDir
                                f"{name} may write to {line}")
             expect(looked > 0, "nothing is mounted writable: nothing was looked at")

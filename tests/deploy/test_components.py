@@ -63,7 +63,20 @@ class EveryTree(unittest.TestCase):
         for name, tree in trees.every_tree():
             for workload in workloads(tree):
                 for path in host_paths(workload).values():
-                    self.assertIn(path.get("type"), ("Directory", "DirectoryOrCreate"), f"{name}: {path}")
+                    expected = ("CharDevice",) if path["path"] == "/dev/null" else ("Directory", "DirectoryOrCreate")
+                    self.assertIn(path.get("type"), expected, f"{name}: {path}")
+
+    def test_a_hardened_toolkit_is_asked_by_a_mount_of_nothing(self):
+        for _, base in trees.deployments():
+            (workload,) = [w for w in workloads(trees.with_components(base, "hardened-toolkit"))
+                           if w["metadata"]["name"] == "nvidia-device-plugin-daemonset"]
+            (plugin,) = [c for c in render.containers(workload) if c["name"] == "nvidia-device-plugin-ctr"]
+            (mount,) = [m for m in plugin["volumeMounts"]
+                        if m["mountPath"] == "/var/run/nvidia-container-devices/all"]
+            self.assertIs(mount["readOnly"], True)
+            self.assertEqual(host_paths(workload)[mount["name"]]["path"], "/dev/null")
+            for one in render.containers(workload):
+                self.assertEqual(mount in one["volumeMounts"], one is plugin, one["name"])
 
     def test_only_the_mps_daemon_sees_the_hosts_processes_and_it_and_power_alone_are_privileged(self):
         for name, tree in trees.every_tree():
