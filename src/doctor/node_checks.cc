@@ -84,7 +84,8 @@ void examine_pci(const NodeFacts& node, Findings& out) {
       // GPUs beside them may work.
       const bool all = ids.size() == node.gpus.size();
       out.push_back({all ? Severity::kError : Severity::kWarning, "pci",
-                     which + (driver.empty() ? " without a kernel driver" : ", bound to " + driver),
+                     driver.empty() ? which + " without a kernel driver"
+                                    : fmt::format("{}, bound to {}", which, driver),
                      remedy_of_binding(driver, node)});
     }
   }
