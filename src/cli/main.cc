@@ -27,6 +27,7 @@
 #include "cli/prepare_command.h"
 #include "cli/smi_command.h"
 #include "cli/status_command.h"
+#include "cli/top_command.h"
 #include "cli/version.h"
 #include "hook/run.h"
 
@@ -68,6 +69,8 @@ constexpr Command kCommands[] = {
      [](Args args) { return kerf::cli::run_agent(args, environ); }},
     {"status", "show what the agent on this node is doing",
      [](Args args) { return kerf::cli::run_status(args); }},
+    {"top", "show who uses the GPUs of this node, again and again",
+     [](Args args) { return kerf::cli::run_top(args); }},
     {"doctor", "say why this node or the cluster gives pods no GPUs, and what to do",
      [](Args args) { return kerf::cli::run_doctor(args, environ); }},
     {"config", "check FILE | explain: what is wrong with a configuration, what is in force",

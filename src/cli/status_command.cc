@@ -37,15 +37,6 @@ constexpr const char* kUnreachableHint =
     "is the agent running, and is this the address given to it with --listen? In a cluster: "
     "kubectl exec -n NAMESPACE POD -- kerf status";
 
-// A terminal must not be steered by what a pod or a driver calls itself.
-std::string harmless(std::string_view text) {
-  std::string out;
-  for (char c : valid_utf8(text)) {
-    out += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
-  }
-  return out;
-}
-
 class Paint {
  public:
   explicit Paint(bool colour) : colour_(colour) {}
@@ -267,6 +258,15 @@ Result<std::string> read_all(int fd, std::int64_t deadline, const std::string& a
 }
 
 }  // namespace
+
+// A terminal must not be steered by what a pod or a driver calls itself.
+std::string harmless(std::string_view text) {
+  std::string out;
+  for (char c : valid_utf8(text)) {
+    out += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
+  }
+  return out;
+}
 
 Result<std::string> http_get(const std::string& address, const std::string& path, int timeout_ms) {
   auto where = http::parse_host_port(address);

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "http/status_json.h"
@@ -17,6 +18,9 @@ int run_status(std::span<const std::string> args);
 // resources, last events. `colour` adds ANSI colours; without them the bars still tell the states
 // apart. Control characters in the agent's texts are made harmless. Pure.
 std::string status_text(const http::RemoteStatus& status, bool colour);
+
+// The text without what could steer a terminal: control characters, and bytes that are no UTF-8.
+std::string harmless(std::string_view text);
 
 // Gets `path` from an HTTP server and returns the body of a 200 answer. `address` is "host:port" or
 // ":port" (this machine). Gives up after `timeout_ms` without an answer. kGone when nobody listens,

@@ -53,6 +53,12 @@ class JsonWriter {
     out_ += "null";
     return *this;
   }
+  // A value that is JSON already.
+  JsonWriter& raw(std::string_view key, std::string_view json) {
+    name(key);
+    out_ += json;
+    return *this;
+  }
   JsonWriter& element(std::string_view value) { return field({}, value); }
   std::string take() && { return std::move(out_); }
 

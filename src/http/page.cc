@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/strings.h"
 #include "http/page_assets.h"
+#include "http/use_html.h"
 
 namespace kerf::http {
 namespace {
@@ -206,6 +207,7 @@ std::string gpu_html(const GpuStatus& gpu, std::int64_t now) {
            since_html(gpu.health.since_ms, now) + "</p>";
   }
   out += groups_html(gpu, now);
+  if (gpu.use) out += use_html(*gpu.use);
   out += "<dl><dt>Memory</dt><dd>" +
          (gpu.memory_mib ? memory_text(*gpu.memory_mib) : "shared with the system") +
          "</dd><dt>NUMA</dt><dd>" +

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "http/json_writer.h"
+#include "http/use_json.h"
 
 #include <nlohmann/json.hpp>
 
@@ -73,7 +74,9 @@ void write_gpu(JsonWriter& out, const GpuStatus& gpu) {
   }
   out.close(']').open('[', "slices");
   for (const SliceStatus& slice : gpu.slices) write_slice(out, slice);
-  out.close(']').close('}');
+  out.close(']');
+  write_use(out, gpu.use);
+  out.close('}');
 }
 
 void write_resource(JsonWriter& out, const ResourceStatus& resource) {
@@ -208,6 +211,7 @@ GpuStatus read_gpu(const json& from) {
     mig.health = read_health(child(element, "health"));
   });
   each(from, "slices", [&](const json& slice) { out.slices.push_back(read_slice(slice)); });
+  out.use = read_use(child(from, "use"));
   return out;
 }
 

@@ -121,6 +121,7 @@ class Node:
         self.environment["NVML_SIM_MACHINE"] = str(MACHINES / f"{machine}.yaml")
         shutil.rmtree(self.root, ignore_errors=True)
         self.sim("tree", str(self.root))
+        (self.root / "run").mkdir(exist_ok=True)
 
     def write_config(self, text):
         self.config_file.write_text(text)
@@ -137,10 +138,10 @@ class Node:
         return self.sim("fault", *arguments)
 
     # --- the kubelet -----------------------------------------------------------------------------
-    def start_kubelet(self):
+    def start_kubelet(self, *more):
         control = self.directory / "ctl"
         self.kubelet = Process([KUBELET_SIM, "run", "--dir", str(self.kubelet_directory),
-                                "--control", str(control)], self.directory / "kubelet.log")
+                                "--control", str(control), *more], self.directory / "kubelet.log")
         eventually("kubelet-sim listens", self.kubelet_answers)
 
     def kubelet_answers(self):

@@ -104,6 +104,23 @@ class PageTest(unittest.TestCase):
         self.assertIn("replicas must be 2 or more", text)
         self.assertIn("unhealthy", self.browser.text(".gpu.unhealthy header"))
 
+    def test_who_uses_a_gpu_is_shown_with_charts_of_the_last_minutes(self):
+        self.show("healthy")
+        charts = self.browser.run(
+            "return [...document.querySelectorAll('.gpu')].map((gpu) =>"
+            " [...gpu.querySelectorAll('.spark')].map((spark) => [spark.innerText,"
+            " spark.querySelectorAll('polyline').length,"
+            " spark.querySelector('svg').getBoundingClientRect().height > 20]))")
+        self.assertEqual([len(gpu) for gpu in charts], [3, 3])
+        self.assertIn("°C", charts[0][2][0])
+        for _, lines, tall in charts[0]:
+            self.assertEqual(lines, 2, "a gap is a gap")
+            self.assertTrue(tall)
+        users = self.browser.text(".gpu .pods")
+        for part in ("gpu-device-plugin/gpu-test-1 (cuda-test)", "7.0 GiB of 6.0 GiB",
+                     "above its share", "no process"):
+            self.assertIn(part, users)
+
     def test_a_node_without_driver_waits(self):
         self.show("no-driver")
         self.assertIn("waiting", self.browser.text(".health"))

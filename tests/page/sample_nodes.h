@@ -46,6 +46,47 @@ inline void use(metrics::GpuStatus& gpu, std::size_t slice, std::string pod) {
   gpu.slices[slice].use = std::move(held);
 }
 
+// What it does of late, and what each pod that holds a slice uses of it.
+inline void busy(metrics::GpuStatus& gpu) {
+  metrics::GpuUse& use = gpu.use.emplace();
+  use.sampled_ms = kNow - 1'000;
+  use.interval_ms = 5'000;
+  for (int i = 0; i < 120; ++i) {
+    const bool gap = i > 40 && i < 46;
+    const double wave = 0.5 + 0.4 * ((i * 7 + static_cast<int>(gpu.index) * 13) % 23 - 11) / 11.0;
+    use.busy.push_back(gap ? std::nullopt : std::optional(wave));
+    use.power.push_back(gap ? std::nullopt : std::optional(90 + 220 * wave));
+    use.temperature.push_back(gap ? std::nullopt : std::optional(48 + 20 * wave));
+  }
+  use.busy_ratio = use.busy.back();
+  use.power_watts = use.power.back();
+  use.temperature_celsius = 64;
+  use.memory_total_bytes = gpu.memory_mib.value_or(0) << 20;
+  std::uint64_t used = 0;
+  for (std::size_t i = 0; i < gpu.slices.size(); ++i) {
+    const auto& held = gpu.slices[i].use;
+    if (!held || held->pod.empty()) continue;
+    metrics::PodUse pod;
+    pod.pod_namespace = held->pod_namespace;
+    pod.pod = held->pod;
+    pod.container = held->container;
+    pod.device = gpu.uuid;
+    pod.shares = 1;
+    pod.of = static_cast<unsigned>(gpu.slices.size());
+    pod.processes = 1;
+    pod.memory_bytes = (7ULL << 30) / (i + 1);
+    pod.limit_bytes = *use.memory_total_bytes / gpu.slices.size();
+    pod.over_limit = pod.memory_bytes > *pod.limit_bytes;
+    pod.busy_ratio = *use.busy_ratio / static_cast<double>(i + 2);
+    pod.power_watts = *use.power_watts / static_cast<double>(i + 2);
+    pod.energy_joules = 123'456.789;
+    used += pod.memory_bytes;
+    use.pods.push_back(pod);
+  }
+  use.memory_other_bytes = 300ULL << 20;
+  use.memory_used_bytes = used + use.memory_other_bytes;
+}
+
 // Fills the resource's counts from the GPUs.
 inline void count(metrics::NodeStatus& node, unsigned replicas) {
   metrics::ResourceStatus r;
@@ -94,6 +135,7 @@ inline metrics::NodeStatus healthy() {
                gpu(1, "NVIDIA GeForce RTX 3090", 24576, 4)};
   for (std::size_t i = 0; i < 4; ++i) use(node.gpus[0], i, "gpu-test-" + std::to_string(i + 1));
   use(node.gpus[1], 2, "");
+  for (auto& each : node.gpus) busy(each);
   count(node, 4);
   node.events.push_back({kNow - 7'380'000, metrics::EventLevel::kInfo,
                          "nvidia.com/gpu registered with the kubelet, 8 devices"});
@@ -138,6 +180,7 @@ inline metrics::NodeStatus large() {
     for (std::size_t i = 0; i < 100; ++i) {
       if ((i * 7 + g * 13) % 10 < 4) use(node.gpus[g], i, "job-" + std::to_string(g * 100 + i));
     }
+    busy(node.gpus[g]);
   }
   count(node, 100);
   return node;
@@ -169,6 +212,7 @@ inline metrics::NodeStatus hostile() {
   node.node = bad;
   node.gpus[0].name = bad;
   node.gpus[0].slices[0].use->pod = bad;
+  node.gpus[0].use->pods[0].pod = bad;
   node.resources[0].last_error = bad;
   node.config.last_error = bad;
   node.events.push_back({kNow, metrics::EventLevel::kError, bad});
