@@ -161,6 +161,7 @@ void installation(Tree& tree, const Machine& m, const std::string& version) {
   stands_for("usr/share/vulkan/icd.d/nvidia_icd.json");
   stands_for("run/nvidia-persistenced/socket");
   tree.file("proc/sys/kernel/osrelease", "6.12.0-sim\n");
+  tree.file("proc/sys/kernel/random/boot_id", "5f1c7a9e-0b4d-4c3e-9d2a-6e8f10a2b3c4\n");
 }
 
 // Card 0 is left to the board's own display controller.

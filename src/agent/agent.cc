@@ -243,6 +243,9 @@ Status Agent::start_watcher() {
                                                         effective.config.container_driver_root);
   options.roots = roots_;
   options.settings = health_settings(effective.config);
+  if (has_component("devices")) {
+    options.state_directory = state_directory(effective.process, roots_);
+  }
   watcher_ = std::make_unique<health::Watcher>(std::move(options));
   return watcher_->start(
       [this](std::function<void()> work) { asio::post(loop_, std::move(work)); },

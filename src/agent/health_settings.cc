@@ -45,4 +45,9 @@ health::Settings health_settings(const config::Config& config) {
   return to;
 }
 
+std::string state_directory(const config::ProcessOptions& process, const Roots& roots) {
+  if (process.state_dir == "none") return {};
+  return process.state_dir.empty() ? join_path(roots.run, "kerf") : process.state_dir;
+}
+
 }  // namespace kerf::agent

@@ -288,6 +288,7 @@ void write_process(Writer& out, const Effective& e) {
   flag("listen", p.listen);
   flag("nvml-library", p.nvml_library);
   flag("root", p.root);
+  flag("state-dir", p.state_dir);
   flag("log-level", p.log_level);
   flag("log-format", p.log_format);
   flag("node-name", p.node_name);

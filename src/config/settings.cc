@@ -234,6 +234,7 @@ constexpr Plain<std::string> kStrings[] = {
     {"mps-dir", nullptr, &ProcessOptions::mps_dir},
     {"nvml-library", nullptr, &ProcessOptions::nvml_library},
     {"root", nullptr, &ProcessOptions::root},
+    {"state-dir", nullptr, &ProcessOptions::state_dir},
     {"log-level", nullptr, &ProcessOptions::log_level},
     {"log-format", nullptr, &ProcessOptions::log_format},
     {"node-name", nullptr, &ProcessOptions::node_name},

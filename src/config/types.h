@@ -155,12 +155,13 @@ struct ProcessOptions {
   std::string kubelet_socket = "/var/lib/kubelet/device-plugins/kubelet.sock";  // "": no kubelet
   // "": nobody is asked who holds which device
   std::string pod_resources_socket = "/var/lib/kubelet/pod-resources/kubelet.sock";
-  std::string config_file;                                                      // "": none
+  std::string config_file;  // "": none
   std::vector<std::string> components = {"devices", "http"};
   std::string mps_dir = "/mps";       // mps_root as seen by this process
   std::string listen = ":2112";       // host:port, ":port" (all addresses) or "none"
   std::string nvml_library;           // "": search
   std::string root = "/";             // prefix of sys, proc, dev, etc
+  std::string state_dir;              // "": run/kerf below the root; "none": nothing is kept
   std::string log_level = "info";     // debug info warn error
   std::string log_format = "logfmt";  // logfmt json
   std::string node_name;

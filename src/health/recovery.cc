@@ -194,6 +194,13 @@ void Tracker::quiet_marks(const std::string& device, std::int64_t now_ms) {
 
 void Tracker::configure(Settings settings) {
   settings_ = std::move(settings);
+  drop_unwanted();
+  for (auto& [device, marks] : marks_) {
+    for (auto& [reason, mark] : marks) mark.quiet_ms = settings_.quiet_ms;
+  }
+}
+
+void Tracker::drop_unwanted() {
   for (auto& [device, marks] : marks_) {
     std::erase_if(marks, [&](const auto& entry) {
       switch (entry.first) {
@@ -213,7 +220,6 @@ void Tracker::configure(Settings settings) {
           return false;
       }
     });
-    for (auto& [reason, mark] : marks) mark.quiet_ms = settings_.quiet_ms;
   }
   std::erase_if(marks_, [](const auto& entry) { return entry.second.empty(); });
 }

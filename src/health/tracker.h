@@ -9,6 +9,7 @@
 // all.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "health/conditions.h"
+#include "health/memory.h"
 #include "health/settings.h"
 #include "inventory/builder.h"
 #include "inventory/types.h"
@@ -81,6 +83,12 @@ class Tracker {
   // Takes marks of XIDs and conditions back: of one GPU or MIG device, or of all with "".
   void clear(std::string_view uuid = "");
 
+  // What the driver says only once, for the next agent; its epoch is left empty. recall() takes it
+  // up, once the GPUs were read: what is not there any more is left out, what the settings do not
+  // want as well, and quiet times begin anew. Marks that are there already stay.
+  Memory remember() const;
+  void recall(const Memory& memory, std::int64_t now_ms);
+
   // The snapshot with every mark set, and no others.
   inventory::Snapshot apply(inventory::Snapshot snapshot) const;
 
@@ -100,6 +108,12 @@ class Tracker {
   };
   static bool ends_by_quiet(Reason reason) { return reason >= Reason::kXid; }
   static bool is_by_reading(Reason reason) { return reason <= Reason::kQueryFailed; }
+  // Not in them: what the next reading or the next look at the conditions tells by itself.
+  static constexpr std::array kRemembered = {Reason::kXidReset, Reason::kEcc,
+                                             Reason::kXid,      Reason::kNvlink,
+                                             Reason::kThermal,  Reason::kFlapping};
+  static std::string_view name_of(Reason reason);
+  static std::optional<Reason> reason_named(std::string_view name);
   struct Mark {
     inventory::Unhealthy shown;
     std::int64_t last_ms = 0;   // when its cause was last seen
@@ -134,6 +148,8 @@ class Tracker {
   void unmark(const std::string& uuid, Reason reason);
   bool has_mark(const std::string& uuid, Reason reason) const;
   std::vector<std::string> with_migs(const std::string& gpu) const;
+  bool is_present(const std::string& device) const;
+  void drop_unwanted();
   void answered(const inventory::Gpu& gpu, std::int64_t now_ms);
   void came_back(const std::string& gpu, std::int64_t now_ms);
   void forget_missing(const inventory::Reading& reading);

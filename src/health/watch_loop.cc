@@ -30,7 +30,10 @@ std::vector<std::string> uuids_of(const std::vector<Gpu>& gpus) {
 
 }  // namespace
 
-WatchLoop::WatchLoop(Parts parts) : parts_(std::move(parts)), tracker_(parts_.options.settings) {
+WatchLoop::WatchLoop(Parts parts)
+    : parts_(std::move(parts)),
+      tracker_(parts_.options.settings),
+      memory_(parts_.options.state_directory, parts_.options.roots) {
   for (const std::string& warning : parts_.options.settings.policy.warnings()) {
     log::warn("health", "health check setting", {{"detail", warning}});
   }
@@ -49,6 +52,7 @@ void WatchLoop::step() {
   if (up_ && want_read_) read_all();
   if (Steady::now() >= conditions_due_) poll_conditions();
   publish();
+  if (recalled_) memory_.save(tracker_.remember());
   if (up_) read_links();
   keep_pump();
 }
@@ -154,6 +158,7 @@ void WatchLoop::start_driver() {
   driver_.starts = starts;
   log::info("health", "driver started",
             {{"version", driver_.version}, {"library", driver_.library}});
+  memory_.driver_started(driver_.version);
   up_ = true;
   was_up_ = true;
   seen_gone_ = false;
@@ -229,6 +234,7 @@ void WatchLoop::take_reading(inventory::Reading reading) {
   parts_.published.update([](WatcherStats& stats) { ++stats.readings; });
   warn_once(reading.warnings);
   tracker_.on_reading(reading, now_ms());
+  recall();
   auto stuck = std::count_if(reading.faults.begin(), reading.faults.end(), [](const auto& fault) {
     return fault.cause == GpuFault::Cause::kStuck;
   });
@@ -238,6 +244,18 @@ void WatchLoop::take_reading(inventory::Reading reading) {
   faults_ = std::move(reading.faults);
   listed_ = reading.listed;
   gpus_ = std::move(reading.gpus);
+}
+
+// Before the first snapshot is published, so that no broken GPU is offered in between.
+void WatchLoop::recall() {
+  if (std::exchange(recalled_, true)) return;
+  std::optional<Memory> before = memory_.load();
+  if (!before) return;
+  tracker_.recall(*before, now_ms());
+  for (const Memory::Mark& mark : tracker_.remember().marks) {
+    log::warn("health", "unhealthy since before this start",
+              {{"device", mark.device}, {"detail", mark.detail}});
+  }
 }
 
 void WatchLoop::read_links() {

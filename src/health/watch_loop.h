@@ -15,6 +15,7 @@
 
 #include "health/conditions.h"
 #include "health/inbox.h"
+#include "health/memory_file.h"
 #include "health/tracker.h"
 #include "health/watcher.h"
 #include "inventory/builder.h"
@@ -94,6 +95,7 @@ class WatchLoop {
 
   void read_all();
   void take_reading(inventory::Reading reading);
+  void recall();
   void read_links();
 
   void keep_pump();
@@ -113,6 +115,8 @@ class WatchLoop {
 
   Parts parts_;
   Tracker tracker_;
+  MemoryFile memory_;
+  bool recalled_ = false;
 
   inventory::Driver driver_;                 // state and detail as published
   std::vector<inventory::Gpu> gpus_;         // last known, unmarked

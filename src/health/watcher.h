@@ -39,6 +39,9 @@ struct WatcherOptions {
   std::chrono::milliseconds event_wait{5'000};      // one sleep in the driver
   std::chrono::milliseconds event_grace{10'000};    // how late from it is not yet hanging
   const Clock* clock = &system_clock();             // for the times shown to people
+  // Where what the driver says only once is kept for the next agent, see memory_file.h; "":
+  // nowhere.
+  std::string state_directory;
 };
 
 // How often an XID came from a GPU; ignored ones are counted too.

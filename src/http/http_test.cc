@@ -161,6 +161,19 @@ TEST(Health, Is503WhenTheDriverFailsButNotWhileOneIsAwaited) {
   EXPECT_EQ(get(site(failed), "/healthz").status, 200);
 }
 
+TEST(Health, IsNoReasonToRestartWhileWeAnswer) {
+  auto broken = samples::healthy();
+  for (auto& gpu : broken.gpus) gpu.health = {false, "xid", "Xid 48", 0};
+  EXPECT_EQ(get(site(broken), "/health").status, 503);
+  auto parsed = parse_request("GET /health HTTP/1.1\r\nHost: a\r\nkerf-probe: Liveness\r\n\r\n");
+  EXPECT_EQ(parsed.request.probe, "liveness");
+  auto response = site(broken)(parsed.request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(response.body)["status"], "failed");
+  parsed.request.probe = "readiness";
+  EXPECT_EQ(site(broken)(parsed.request).status, 503);
+}
+
 TEST(Ready, NamesTheResourceThatIsNotRegistered) {
   auto node = samples::healthy();
   node.resources[0].registered = false;

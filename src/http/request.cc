@@ -50,6 +50,7 @@ struct Facts {
   bool close = false;
   bool keep_alive = false;
   std::string authorization;
+  std::string probe;
 };
 
 void note_header(std::string_view name, std::string_view value, Facts& facts) {
@@ -62,6 +63,8 @@ void note_header(std::string_view name, std::string_view value, Facts& facts) {
     facts.body = true;
   } else if (key == "authorization") {
     facts.authorization = value;
+  } else if (key == "kerf-probe") {
+    facts.probe = to_lower(value);
   } else if (key == "connection") {
     for (const std::string& option : split(to_lower(value), ',')) {
       facts.close = facts.close || trim(option) == "close";
@@ -146,6 +149,7 @@ Parsed parse_request(std::string_view received) {
     return bad(400, "HTTP/1.1 needs exactly one Host header");
   }
   out.request.authorization = std::move(facts.authorization);
+  out.request.probe = std::move(facts.probe);
   out.request.keep_alive = !facts.body && !facts.close && (minor_one || facts.keep_alive);
   out.outcome = Parsed::Outcome::kRequest;
   out.consumed = size;

@@ -19,6 +19,7 @@ struct Request {
   // never read.
   bool keep_alive = false;
   std::string authorization{};  // the header of that name; empty when there is none
+  std::string probe{};          // the header Kerf-Probe in lower case; empty when there is none
 };
 
 struct Parsed {

@@ -2,7 +2,8 @@
 //
 //   /             status page (HTML, server-rendered, live when the browser runs scripts)
 //   /metrics      Prometheus text
-//   /health       200, or 503 when a problem is "failed"; JSON that says what is wrong
+//   /health       200, or 503 when a problem is "failed"; JSON that says what is wrong. With the
+//                 header "Kerf-Probe: liveness" 200 as long as the process answers
 //   /healthz      200 "ok" as long as the process answers
 //   /readyz       200 when everything there is to advertise is registered, else 503 and why
 //   /api/status   the node's status as JSON

@@ -146,11 +146,22 @@ class Deployment:
         plugin = container(self.tree)
         self.assertEqual(plugin["ports"], [{"name": "http-metrics", "containerPort": 2112,
                                             "protocol": "TCP"}])
-        for probe, delay, period in (("livenessProbe", 30, 30), ("readinessProbe", 15, 5)):
+        # No restart mends a GPU: to the kubelet, which would restart it, the plugin is well while it
+        # answers.
+        alive = {"httpHeaders": [{"name": "Kerf-Probe", "value": "liveness"}]}
+        for probe, delay, period, more in (("livenessProbe", 30, 30, alive),
+                                           ("readinessProbe", 15, 5, {})):
             self.assertEqual(plugin[probe], {
-                "httpGet": {"path": "/health", "port": "http-metrics"},
+                "httpGet": {"path": "/health", "port": "http-metrics", **more},
                 "initialDelaySeconds": delay, "periodSeconds": period, "timeoutSeconds": 5,
                 "failureThreshold": 3})
+
+    def test_what_is_known_of_broken_gpus_outlives_a_crash(self):
+        self.assertEqual(mounts(container(self.tree))["/run/kerf"],
+                         {"name": "state", "mountPath": "/run/kerf"})
+        volume = next(v for v in pod(self.tree)["volumes"] if v["name"] == "state")
+        self.assertEqual(volume["emptyDir"], {"medium": "Memory", "sizeLimit": "2Mi"})
+        self.assertNotIn("KERF_STATE_DIR", str(container(self.tree)))
 
     def test_the_service_leads_to_the_metrics_port_of_these_pods(self):
         service = trees.the(self.tree, "Service")
@@ -211,10 +222,12 @@ class Security:
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "200m", "memory": "256Mi"}})
 
-    def test_the_kubelets_directory_is_all_that_is_mounted_writable(self):
+    def test_the_kubelets_directory_is_all_of_the_host_that_is_mounted_writable(self):
         for one in self.each_container():
             writable = [path for path, m in mounts(one).items() if not m.get("readOnly")]
-            self.assertEqual(writable, ["/var/lib/kubelet/device-plugins"])
+            self.assertEqual(writable, ["/var/lib/kubelet/device-plugins"] +
+                             (["/run/kerf"] if one["name"] == PLUGIN else []))
+        self.assertNotIn("state", host_paths(pod(self.tree)))
 
     def test_only_the_helpers_are_root_and_they_see_no_gpu(self):
         roots = [c for c in render.containers(daemonset(self.tree)) if c["securityContext"]["runAsUser"] == 0]
@@ -280,7 +293,8 @@ class WithCdi(unittest.TestCase):
             for one in render.containers(daemonset(tree)):
                 writable = {path.removeprefix("/host") for path, m in mounts(one).items()
                             if not m.get("readOnly")}
-                self.assertEqual(writable, {"/opt/kerf"} if one["name"] == "cdi-hook" else
+                self.assertEqual(writable - {"/run/kerf"},
+                                 {"/opt/kerf"} if one["name"] == "cdi-hook" else
                                  {"/var/lib/kubelet/device-plugins", "/var/run/cdi"})
                 self.assertEqual(one["securityContext"]["capabilities"], {"drop": ["ALL"]})
             self.assertEqual(container(tree)["securityContext"]["runAsUser"], 65534)
