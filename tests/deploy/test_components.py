@@ -104,8 +104,10 @@ class EveryTree(unittest.TestCase):
             images = {c["image"] for w in trees.objects(tree, "DaemonSet") for c in render.containers(w)}
             self.assertEqual(len(images), 1, name)
             for thing in trees.rendered(tree):
+                # What Prometheus's operator reads belongs to it.
+                there = "monitoring" if thing["kind"] in ("PodMonitor", "ServiceMonitor") else "gpu-device-plugin"
                 self.assertEqual(thing["metadata"].get("namespace"),
-                                 None if thing["kind"] in cluster else "gpu-device-plugin", name)
+                                 None if thing["kind"] in cluster else there, name)
 
 
 if __name__ == "__main__":

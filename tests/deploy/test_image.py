@@ -91,8 +91,10 @@ class Image(unittest.TestCase):
         entries = self.entries()
         self.assertEqual(entries["usr/bin/kerf"].mode, 0o755)
         for name in ("nvidia-device-plugin", "gpu-feature-discovery", "config-manager",
-                     "mps-control-daemon", "lsmod", "ls"):
+                     "mps-control-daemon", "dcgm-exporter", "lsmod", "ls"):
             self.assertEqual(entries[f"usr/bin/{name}"].linkname, "kerf")
+        for name in ("default-counters.csv", "dcp-metrics-included.csv", "1.x-compatibility-metrics.csv"):
+            self.assertTrue(entries[f"etc/dcgm-exporter/{name}"].isfile(), name)
         # Runtimes mount the driver's own at /usr/bin/nvidia-smi: a link there would lead them astray.
         self.assertNotIn("usr/bin/nvidia-smi", entries)
         self.assertEqual(entries["usr/lib/kerf/nvidia-smi"].linkname, "../../bin/kerf")
