@@ -269,7 +269,7 @@ Result<std::unique_ptr<Component>> make_exporter_component(const config::Effecti
   options.web_config = given.web_config;
   auto started = exporter::Exporter::start(std::move(options));
   if (!started) return fail(std::move(started.error()));
-  log::info("exporter", "listening",
+  log::info("exporter", "serving metrics",
             {{"address", (*started)->address()}, {"tls", !given.web_config.empty()}});
   return std::make_unique<ExporterComponent>(effective, surroundings, std::move(*selection),
                                              std::move(*started));
