@@ -65,7 +65,7 @@ class Exporter(node.Node):
         self.others.append(self.agent)
 
     def exporter_address(self):
-        return self.await_log(r"room=exporter msg="serving metrics" address=(\S+)").group(1)
+        return self.await_log(r'room=exporter msg="serving metrics" address=(\S+)').group(1)
 
     def fetch(self, path="/metrics", context=None, headers=None, method="GET"):
         """(status, headers, body)"""
@@ -323,7 +323,7 @@ class Pods(ExporterTest):
         here = self.node("rtx3090x2", 4)
         here.start("--exporter-address", "127.0.0.1:0", "--exporter-collect-interval", "200",
                    components="devices,http,exporter", devices=8)
-        exporter = here.await_log(r"room=exporter msg="serving metrics" address=(\S+)").group(1)
+        exporter = here.await_log(r'room=exporter msg="serving metrics" address=(\S+)').group(1)
 
         def scraped():
             with urllib.request.urlopen(f"http://{exporter}/metrics", timeout=PATIENCE) as answer:
