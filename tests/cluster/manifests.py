@@ -47,7 +47,29 @@ class Manifests:
     def every_tree(self):
         sys.path.insert(0, f"{MANIFESTS}/tests/deploy")
         import trees
-        return [(name, path) for name, path in trees.every_tree() if name != "base"]
+        return [(name, path, trees.rendered(path)) for name, path in trees.every_tree() if name != "base"]
+
+    def make_room_for(self, things):
+        """The namespaces and kinds that a tree takes for granted, kinds without their schema."""
+        known = run("kubectl get crd,namespace -o name")[1].split()
+        for thing in things:
+            space = thing["metadata"].get("namespace", NAMESPACE)
+            if f"namespace/{space}" not in known:
+                self.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
+                known.append(f"namespace/{space}")
+            group, _, version = thing["apiVersion"].rpartition("/")
+            plural, kind = thing["kind"].lower() + "s", thing["kind"]
+            name = f"customresourcedefinition.apiextensions.k8s.io/{plural}.{group}"
+            if group.endswith(".coreos.com") and name not in known:
+                self.api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
+                    "metadata": {"name": f"{plural}.{group}"},
+                    "spec": {"group": group, "scope": "Namespaced",
+                             "names": {"kind": kind, "listKind": kind + "List", "plural": plural,
+                                       "singular": kind.lower()},
+                             "versions": [{"name": version, "served": True, "storage": True, "schema": {
+                                 "openAPIV3Schema": {"type": "object",
+                                                     "x-kubernetes-preserve-unknown-fields": True}}}]}})
+                known.append(name)
 
     def check_root_plugin(self):
         with self.deployed("root-plugin"):
@@ -62,10 +84,16 @@ class Manifests:
                 expect(int(status[kind], 16) == 0, f"{kind} {status[kind]}")
             # While the namespace is there, which a dry run does not make.
             trees = self.every_tree()
-            for name, path in trees:
-                code, output = run(f"kubectl apply -k {path} --dry-run=server --validate=strict")
-                expect(code == 0, f"{name}: {output}")
+            for name, path, things in trees:
+                self.make_room_for(things)
+                # A kind made just now is served a moment later.
+                eventually(10, lambda tree=(name, path): self.accepted(*tree), "accepted")
             return f"{len(trees)} trees"
+
+    def accepted(self, name, path):
+        code, output = run(f"kubectl apply -k {path} --dry-run=server --validate=strict")
+        expect(code == 0, f"{name}: {output}")
+        return True
 
     def check_pod_works(self):
         self.create(gpu_pod("one-slice"))
