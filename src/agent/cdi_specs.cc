@@ -102,6 +102,7 @@ void CdiSpecs::write(const cdi::Spec& spec, allocate::CdiFacts& facts) {
     return;
   }
   if (*done) {
+    ++writes_;
     log::info("cdi", "wrote a specification",
               {{"file", join_path(directory_.path(), cdi::file_name(spec.device_class))},
                {"devices", spec.devices.size()},
@@ -189,6 +190,24 @@ void CdiSpecs::look_again_later() {
     facts_ = now;
     changed_(std::move(now));
   });
+}
+
+std::vector<metrics::Family> CdiSpecs::families() const {
+  metrics::Family devices{"kerf_cdi_devices",
+                          "Devices in the CDI specifications on disk, by class.",
+                          metrics::Type::kGauge,
+                          {},
+                          {}};
+  for (const auto& [device_class, spec] : written_) {
+    devices.samples.push_back(
+        {{{"class", device_class}}, static_cast<double>(spec.devices.size())});
+  }
+  metrics::Family writes{"kerf_cdi_writes_total",
+                         "Times that a CDI specification was written.",
+                         metrics::Type::kCounter,
+                         {{{}, static_cast<double>(writes_)}},
+                         {}};
+  return {devices, writes};
 }
 
 void CdiSpecs::stop() {

@@ -3,6 +3,7 @@
 // by name must be able to start again after the strategy was changed.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/roots.h"
 #include "cdi/directory.h"
 #include "cdi/spec.h"
+#include "metrics/exposition.h"
 #include "metrics/node_status.h"
 #include "plan/types.h"
 
@@ -37,6 +39,9 @@ class CdiSpecs {
   // What keeps containers from getting their devices by name.
   const std::vector<metrics::Problem>& problems() const { return problems_; }
 
+  // Devices in the specifications on disk, by class, and how often one was written.
+  std::vector<metrics::Family> families() const;
+
   void stop();
 
  private:
@@ -61,6 +66,7 @@ class CdiSpecs {
   std::vector<metrics::Problem> problems_;
   std::vector<std::string> said_;  // log lines that still hold, so that they come once
   std::vector<std::string> saying_;
+  std::uint64_t writes_ = 0;
 };
 
 }  // namespace kerf::agent

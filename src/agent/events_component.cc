@@ -67,6 +67,21 @@ class EventsComponent final : public Component {
              e.hint.empty() ? "" : e.hint + "."}};
   }
 
+  std::vector<metrics::Family> families() const override {
+    auto counter = [](const char* name, const char* help, std::uint64_t value) {
+      return metrics::Family{
+          name, help, metrics::Type::kCounter, {{{}, static_cast<double>(value)}}, {}};
+    };
+    return {
+        counter("kerf_kube_events_sent_total", "Kubernetes Events sent about the node.",
+                events_ ? events_->sent() : 0),
+        counter("kerf_kube_events_dropped_total",
+                "Kubernetes Events that were not sent, because there were too many.",
+                events_ ? events_->dropped() : 0),
+        counter("kerf_node_condition_writes_total", "Times that the node's condition was written.",
+                condition_ ? condition_->written() : 0)};
+  }
+
  private:
   Status connect(const config::ProcessOptions& process) {
     if (process.node_name.empty()) {
@@ -84,8 +99,12 @@ class EventsComponent final : public Component {
     client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access), options);
     events_ = std::make_unique<KubeEvents>(surroundings_.loop, system_clock(), *client_,
                                            process.node_name, "kerf", surroundings_.changed);
-    condition_ = std::make_unique<ConditionWriter>(surroundings_.loop, system_clock(), *client_,
-                                                   process.node_name, surroundings_.changed);
+    condition_ = std::make_unique<ConditionWriter>(
+        surroundings_.loop, system_clock(),
+        [this](kube::Request request, kube::Answer answer) {
+          client_->request(std::move(request), std::move(answer));
+        },
+        process.node_name, surroundings_.changed);
     return {};
   }
 

@@ -7,6 +7,8 @@
 #include "agent/named_config.h"
 #include "agent/node_condition.h"
 
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
 namespace kerf::agent {
@@ -152,6 +154,67 @@ TEST(NamedConfig, ListsAMountedConfigMapAsItsKeys) {
             (std::vector<std::string>{"gone", "plain", "ten"}));
   fs::remove_all(root);
   EXPECT_EQ(list_configs(root.string()).error().kind, Kind::kNotFound);
+}
+
+// A Node on an API server that answers at once.
+class Server {
+ public:
+  explicit Server(asio::io_context& loop) : loop_(loop) {}
+
+  ConditionWriter::Send send() {
+    return [this](kube::Request request, kube::Answer answer) {
+      const bool asks = request.verb == kube::Verb::kGet;
+      asks ? ++reads : ++writes;
+      if (!asks) node = request.body;
+      asio::post(loop_, [text = node, answer = std::move(answer)] {
+        kube::Response response;
+        response.status = 200;
+        response.body = text;
+        answer(response);
+      });
+    };
+  }
+  // Until it is so, for some seconds at most.
+  bool runs_until(const std::function<bool()>& done) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!done() && std::chrono::steady_clock::now() < end) {
+      loop_.run_one_for(std::chrono::milliseconds(50));
+    }
+    return done();
+  }
+
+  std::string node = "{}";
+  int reads = 0;
+  int writes = 0;
+
+ private:
+  asio::io_context& loop_;
+};
+
+TEST(ConditionWriter, PutsBackWhatSomebodyTookAway) {
+  asio::io_context loop;
+  Server server(loop);
+  ConditionWriter writer(
+      loop, system_clock(), server.send(), "node", [] {}, std::chrono::milliseconds(20));
+  const Condition good{"True", "AllGPUsHealthy", "2 GPUs healthy"};
+  auto stated = [&] {
+    auto found = stated_condition(server.node);
+    return found ? found->condition : Condition();
+  };
+  writer.set(good);
+  ASSERT_TRUE(server.runs_until([&] { return stated() == good; }));
+  const std::string since = stated_condition(server.node)->since;
+  server.node = "{}";
+  ASSERT_TRUE(server.runs_until([&] { return stated() == good; }));
+  // Only what is missing is written; looking alone writes nothing.
+  const int reads = server.reads;
+  ASSERT_TRUE(server.runs_until([&] { return server.reads >= reads + 3; }));
+  EXPECT_EQ(server.writes, 2);
+  // What is set in between does not wait for the next look.
+  const Condition bad{"False", "GPUUnhealthy", "one"};
+  writer.set(bad);
+  EXPECT_TRUE(server.runs_until([&] { return stated() == bad; }));
+  EXPECT_FALSE(since.empty());
 }
 
 }  // namespace

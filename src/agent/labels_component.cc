@@ -110,6 +110,21 @@ class LabelsComponent final : public Component {
     return out;
   }
 
+  std::vector<metrics::Family> families() const override {
+    metrics::Family labels{"kerf_labels",
+                           "Node labels that were set last.",
+                           metrics::Type::kGauge,
+                           {{{}, written_ ? static_cast<double>(written_->size()) : 0}},
+                           {}};
+    metrics::Family writes{"kerf_label_writes_total",
+                           "Attempts to set the node's labels that wrote something or failed.",
+                           metrics::Type::kCounter,
+                           {{{{"result", "ok"}}, static_cast<double>(writes_)},
+                            {{{"result", "failed"}}, static_cast<double>(failures_)}},
+                           {}};
+    return {labels, writes};
+  }
+
  private:
   void configure(const View& view) {
     configured_ms_ = view.configured_ms;
@@ -236,6 +251,7 @@ class LabelsComponent final : public Component {
   void settle(Result<bool> wrote) {
     if (!wrote) return settle_failed(std::move(wrote.error()));
     if (*wrote) {
+      ++writes_;
       log::info("labels", "set", {{"labels", sent_.size()}, {"in", place_name()}});
       surroundings_.note(metrics::EventLevel::kInfo,
                          std::to_string(sent_.size()) + " node labels set");
@@ -256,6 +272,7 @@ class LabelsComponent final : public Component {
   }
 
   void settle_failed(Error error) {
+    ++failures_;
     written_.reset();
     if (!put_error_ || put_error_->text() != error.text()) {
       log::error("labels", "labels cannot be set", error);
@@ -323,6 +340,8 @@ class LabelsComponent final : public Component {
   milliseconds retry_ = kFirstRetry;
   bool busy_ = false;
   bool again_ = false;
+  std::uint64_t writes_ = 0;
+  std::uint64_t failures_ = 0;
   std::unique_ptr<kube::Client> client_;  // before publisher_: nothing comes back once it is gone
   std::unique_ptr<labels::Publisher> publisher_;
 };

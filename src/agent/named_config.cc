@@ -28,6 +28,14 @@ using nlohmann::json;
 // However often the label is switched, a choice is made no more often than this.
 constexpr std::chrono::milliseconds kSettle{200};
 
+kube::ClientOptions client_options(const NamedConfigOptions& options) {
+  kube::ClientOptions out;
+  out.user_agent = options.user_agent;
+  out.requests_per_second = options.requests_per_second;
+  out.burst = options.burst;
+  return out;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> list_configs(const std::string& directory) {
@@ -71,6 +79,8 @@ Result<NamedConfigOptions> named_config_options(const config::ProcessOptions& pr
   NamedConfigOptions options;
   options.access = std::move(*access);
   options.user_agent = "kerf/" + version;
+  options.requests_per_second = process.kube_api_qps;
+  options.burst = std::max(process.kube_api_burst, 1U);
   options.node = process.node_name;
   options.label = process.node_label;
   options.directory = process.config_srcdir;
@@ -83,7 +93,7 @@ struct NamedConfig::Impl : std::enable_shared_from_this<Impl> {
       : loop(io),
         options(std::move(given)),
         handlers(std::move(on)),
-        client(io, options.access, {.user_agent = options.user_agent}),
+        client(io, options.access, client_options(options)),
         events(io, system_clock(), client, options.node, "kerf", [] {}),
         settle(io) {}
 

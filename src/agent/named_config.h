@@ -25,6 +25,8 @@ namespace kerf::agent {
 struct NamedConfigOptions {
   kube::Access access;
   std::string user_agent;
+  double requests_per_second = 5;  // 0: no limit
+  unsigned burst = 10;             // at once, at least 1
   std::string node;
   std::string label = "nvidia.com/device-plugin.config";
   std::string directory;

@@ -7,6 +7,7 @@
 #include "agent/status.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "config/dump.h"
 #include "inventory/differ.h"
 #include "plan/plan.h"
 
@@ -85,6 +86,9 @@ Status Node::configure(const config::Effective& effective, const std::string& so
   config_error_.clear();
   config_stats_.last_ok = true;
   config_stats_.last_success_ms = clock_.wall_ms();
+  const std::vector<std::string>& components = effective.process.components;
+  const bool labels = std::ranges::find(components, "labels") != components.end();
+  log::info("config", "Running with config: " + config::dump(effective.config, labels));
   if (!first) {
     ++config_stats_.reloads;
     note(metrics::EventLevel::kInfo, "Configuration reloaded from " + source);

@@ -102,15 +102,16 @@ std::string condition_patch(const Condition& condition, const std::string& since
 struct ConditionWriter::Timer {
   explicit Timer(asio::io_context& loop) : timer(loop) {}
   asio::steady_timer timer;
-  bool running = false;
+  bool running = false;  // nothing may be asked before it ends
 };
 
-ConditionWriter::ConditionWriter(asio::io_context& loop, const Clock& clock, kube::Client& client,
-                                 std::string node, std::function<void()> changed)
+ConditionWriter::ConditionWriter(asio::io_context& loop, const Clock& clock, Send send,
+                                 std::string node, std::function<void()> changed, milliseconds look)
     : clock_(clock),
-      client_(client),
+      send_(std::move(send)),
       node_(std::move(node)),
       changed_(std::move(changed)),
+      look_(look),
       timer_(std::make_unique<Timer>(loop)) {}
 
 ConditionWriter::~ConditionWriter() { *alive_ = false; }
@@ -123,21 +124,42 @@ void ConditionWriter::set(Condition condition) {
 void ConditionWriter::pump() {
   if (busy_ || timer_->running || !wanted_) return;
   if (!known_) return read();
-  if (!stated_ || stated_->condition != *wanted_) write(*wanted_);
+  if (!stated_ || stated_->condition != *wanted_) return write(*wanted_);
+  look_later();
+}
+
+void ConditionWriter::pause_for(milliseconds pause) {
+  timer_->running = true;
+  timer_->timer.expires_after(pause);
+  timer_->timer.async_wait([this, alive = alive_](std::error_code cancelled) {
+    if (cancelled || !*alive) return;
+    timer_->running = false;
+    pump();
+  });
+}
+
+// What is set meanwhile does not wait for it.
+void ConditionWriter::look_later() {
+  timer_->timer.expires_after(look_);
+  timer_->timer.async_wait([this, alive = alive_](std::error_code cancelled) {
+    if (cancelled || !*alive || busy_) return;
+    known_ = false;
+    pump();
+  });
 }
 
 // Since when it holds must survive our restart, and nothing is written that is there already.
 void ConditionWriter::read() {
   busy_ = true;
-  client_.request({kube::Verb::kGet, path_of(node_), {}},
-                  [this, alive = alive_](const Result<kube::Response>& node) {
-                    if (!*alive) return;
-                    busy_ = false;
-                    if (!node) return failed(node.error());
-                    known_ = true;
-                    stated_ = stated_condition(node->body);
-                    succeeded();
-                  });
+  send_({kube::Verb::kGet, path_of(node_), {}},
+        [this, alive = alive_](const Result<kube::Response>& node) {
+          if (!*alive) return;
+          busy_ = false;
+          if (!node) return failed(node.error());
+          known_ = true;
+          stated_ = stated_condition(node->body);
+          succeeded();
+        });
 }
 
 void ConditionWriter::write(const Condition& wanted) {
@@ -147,34 +169,26 @@ void ConditionWriter::write(const Condition& wanted) {
   bool same_status = stated_ && stated_->condition.status == wanted.status;
   Stated next{wanted, same_status && !stated_->since.empty() ? stated_->since : now};
   std::string patch = condition_patch(next.condition, next.since, now);
-  client_.request({kube::Verb::kStrategicPatch, path_of(node_) + "/status", std::move(patch)},
-                  [this, alive = alive_, next](const Result<kube::Response>& answer) {
-                    if (!*alive) return;
-                    busy_ = false;
-                    if (!answer) return failed(answer.error());
-                    ++writes_;
-                    stated_ = next;
-                    log::info("events", "node condition set",
-                              {{"type", kConditionType},
-                               {"status", next.condition.status},
-                               {"reason", next.condition.reason}});
-                    succeeded();
-                  });
+  send_({kube::Verb::kStrategicPatch, path_of(node_) + "/status", std::move(patch)},
+        [this, alive = alive_, next](const Result<kube::Response>& answer) {
+          if (!*alive) return;
+          busy_ = false;
+          if (!answer) return failed(answer.error());
+          ++writes_;
+          stated_ = next;
+          log::info("events", "node condition set",
+                    {{"type", kConditionType},
+                     {"status", next.condition.status},
+                     {"reason", next.condition.reason}});
+          succeeded();
+        });
 }
 
 void ConditionWriter::succeeded() {
   attempts_ = 0;
   if (std::exchange(error_, std::nullopt)) changed_();
-  bool done = stated_ && wanted_ && stated_->condition == *wanted_;
-  if (done && writes_ == 0) return;
   if (writes_ == 0) return pump();
-  timer_->running = true;
-  timer_->timer.expires_after(kPause);
-  timer_->timer.async_wait([this, alive = alive_](std::error_code cancelled) {
-    if (cancelled || !*alive) return;
-    timer_->running = false;
-    pump();
-  });
+  pause_for(kPause);
 }
 
 void ConditionWriter::failed(const Error& error) {
@@ -186,13 +200,7 @@ void ConditionWriter::failed(const Error& error) {
   }
   // A Node that was made anew has lost its conditions.
   if (error.kind == Kind::kNotFound) known_ = false;
-  timer_->running = true;
-  timer_->timer.expires_after(std::min(kLastRetry, kFirstRetry * (1 << std::min(attempts_++, 6U))));
-  timer_->timer.async_wait([this, alive = alive_](std::error_code cancelled) {
-    if (cancelled || !*alive) return;
-    timer_->running = false;
-    pump();
-  });
+  pause_for(std::min(kLastRetry, kFirstRetry * (1 << std::min(attempts_++, 6U))));
 }
 
 }  // namespace kerf::agent

@@ -2,6 +2,7 @@
 // for people and for programs that drain or repair nodes. Written only when it changes.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -43,11 +44,17 @@ std::string condition_patch(const Condition& condition, const std::string& since
                             const std::string& now);
 
 // Brings the Node's condition to what was last set, and tries until it is so. Loop thread only.
+// Looks now and then whether it still says so: others may have removed or changed it, and a Node
+// that was made anew has lost it.
 class ConditionWriter {
  public:
-  // `changed` when error() is another. The client must outlive this.
-  ConditionWriter(asio::io_context& loop, const Clock& clock, kube::Client& client,
-                  std::string node, std::function<void()> changed);
+  // kube::Client::request, which must be good for the life of this.
+  using Send = std::function<void(kube::Request, kube::Answer)>;
+
+  // `changed` when error() is another; `look` is how often it looks.
+  ConditionWriter(asio::io_context& loop, const Clock& clock, Send send, std::string node,
+                  std::function<void()> changed,
+                  std::chrono::milliseconds look = std::chrono::minutes(5));
   ~ConditionWriter();
 
   void set(Condition condition);
@@ -57,15 +64,18 @@ class ConditionWriter {
  private:
   struct Timer;
   void pump();
+  void pause_for(std::chrono::milliseconds pause);
+  void look_later();
   void read();
   void write(const Condition& wanted);
   void failed(const Error& error);
   void succeeded();
 
   const Clock& clock_;
-  kube::Client& client_;
+  Send send_;
   std::string node_;
   std::function<void()> changed_;
+  std::chrono::milliseconds look_;
   std::unique_ptr<Timer> timer_;
   std::optional<Condition> wanted_;
   bool known_ = false;            // what the Node says has been read

@@ -22,6 +22,7 @@ struct GpuAnswer {
   std::optional<Gpu> gpu;
   std::optional<Error> error;
   std::string uuid;
+  Gpu described;  // with an error: what of its description could be read all the same
   std::vector<std::string> warnings;
 };
 
@@ -184,6 +185,12 @@ GpuAnswer read_gpu(const Session& session, unsigned index) {
   auto gpu = read_identified(session, *handle, answer);
   if (!gpu) {
     answer.error = std::move(gpu.error());
+    answer.described.uuid = answer.uuid;
+    // Of a GPU that is gone every answer is the same.
+    std::vector<std::string> nothing_new;
+    if (answer.error->kind != Kind::kGone) {
+      read_description(session, *handle, answer.described, nothing_new);
+    }
     return answer;
   }
   if (gpu->name.ends_with("DGX Display")) return answer;
@@ -226,7 +233,7 @@ class Gatherer {
     if (asked) {
       take(index, *asked);
     } else {
-      unread_.push_back({index, "", std::move(asked.error())});
+      unread_.push_back({index, "", {}, std::move(asked.error())});
     }
     return unread_.empty() || !nvml::is_driver_failure(unread_.back().error.native);
   }
@@ -249,7 +256,8 @@ class Gatherer {
  private:
   void take(unsigned index, GpuAnswer& asked) {
     if (asked.error) {
-      unread_.push_back({index, std::move(asked.uuid), std::move(*asked.error)});
+      unread_.push_back(
+          {index, std::move(asked.uuid), std::move(asked.described), std::move(*asked.error)});
     } else if (asked.gpu) {
       complete(*asked.gpu);
       add(std::move(*asked.gpu));
@@ -259,6 +267,7 @@ class Gatherer {
   struct Unread {
     unsigned index;
     std::string uuid;
+    Gpu described;
     Error error;
   };
 
@@ -303,11 +312,11 @@ class Gatherer {
     }
     if (seen_.contains(unread.uuid)) return;
     if (!unread.uuid.empty()) {
-      Gpu gpu;
+      Gpu gpu = std::move(unread.described);
       gpu.index = unread.index;
       gpu.uuid = unread.uuid;
-      gpu.name = "unknown";
-      gpu.architecture = "unknown";
+      if (gpu.name.empty()) gpu.name = "unknown";
+      if (gpu.architecture.empty()) gpu.architecture = "unknown";
       return keep(gpu, cause_of(unread.error), unread.error.text());
     }
     warnings_.push_back(subject_of(unread.index) +
