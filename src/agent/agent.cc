@@ -469,6 +469,7 @@ std::string Agent::scrape() const {
   add_driver(watcher_->stats(), counters);
   std::vector<metrics::Family> families = metrics::agent_metrics(
       status(), counters, metrics::read_process_stats(Roots::below("/").proc));
+  if (cdi_specs_) std::ranges::move(cdi_specs_->families(), std::back_inserter(families));
   for (const auto& component : components_) {
     for (metrics::Family& family : component->families()) families.push_back(std::move(family));
   }
