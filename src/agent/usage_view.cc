@@ -196,7 +196,7 @@ std::vector<Family> usage_families(const usage::Account& account,
   }
   GpuFamilies gpus;
   for (const auto& [uuid, use] : account.gpus()) {
-    gpus.add({{"gpu", index_of(uuid)}, {"UUID", uuid}}, use);
+    gpus.add({{"gpu", index_of(uuid)}, {"uuid", uuid}}, use);
   }
   std::vector<Family> out;
   pods.move_to(out);

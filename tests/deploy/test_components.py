@@ -78,13 +78,14 @@ class EveryTree(unittest.TestCase):
             for one in render.containers(workload):
                 self.assertEqual(mount in one["volumeMounts"], one is plugin, one["name"])
 
-    def test_only_the_mps_daemon_sees_the_hosts_processes_and_it_and_power_alone_are_privileged(self):
+    def test_only_mps_and_usage_see_the_hosts_processes_and_mps_and_power_alone_are_privileged(self):
         for name, tree in trees.every_tree():
             for workload in workloads(tree):
                 alone = workload["metadata"]["name"] == "nvidia-mps-control-daemon"
                 power = workload["metadata"]["name"] == "nvidia-powerlimit-daemonset"
                 self.assertEqual("privileged: true" in yaml.safe_dump(workload), alone or power, name)
-                self.assertEqual(bool(pod_spec(workload).get("hostPID")), alone, name)
+                usage = workload["metadata"]["name"] == "gpu-usage"
+                self.assertEqual(bool(pod_spec(workload).get("hostPID")), alone or usage, name)
                 self.assertLessEqual(alone, name.endswith(" with mps"), name)
 
     def test_every_container_is_limited_but_the_mps_daemon(self):
