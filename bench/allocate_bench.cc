@@ -59,6 +59,50 @@ void allocate_with_nodes_and_mounts(benchmark::State& state) {
 }
 BENCHMARK(allocate_with_nodes_and_mounts);
 
+// Four of sixteen GPUs in a hundred slices each, as each strategy tells a container of them.
+void allocate_by(benchmark::State& state, const std::vector<config::DeviceListStrategy>& strategies,
+                 bool nodes) {
+  config::Config config = sample::shared(100);
+  config.sharing.fail_requests_greater_than_one = false;
+  config.device_list_strategies = strategies;
+  config.pass_device_specs = nodes;
+  const Node node(16, 100, config);
+  HostFacts host;
+  host.nvidiactl = host.uvm = host.uvm_tools = host.modeset = true;
+  for (const inventory::Gpu& gpu : node.index.plan().snapshot->gpus) {
+    host.cdi.devices.insert("k8s.device-plugin.nvidia.com/gpu=" + gpu.uuid);
+  }
+  for (auto _ : state) {
+    auto answer = allocate(node.index, {node.views.data(), 4}, host);
+    if (!answer) return state.SkipWithError(answer.error().text().c_str());
+    benchmark::DoNotOptimize(answer);
+  }
+}
+using Strategy = config::DeviceListStrategy;
+BENCHMARK_CAPTURE(allocate_by, envvar, {Strategy::kEnvvar}, false);
+BENCHMARK_CAPTURE(allocate_by, envvar_and_nodes, {Strategy::kEnvvar}, true);
+BENCHMARK_CAPTURE(allocate_by, volume_mounts, {Strategy::kVolumeMounts}, false);
+BENCHMARK_CAPTURE(allocate_by, cdi_annotations, {Strategy::kCdiAnnotations}, false);
+BENCHMARK_CAPTURE(allocate_by, cdi_cri, {Strategy::kCdiCri}, false);
+BENCHMARK_CAPTURE(allocate_by, all_four,
+                  {Strategy::kEnvvar, Strategy::kVolumeMounts, Strategy::kCdiAnnotations,
+                   Strategy::kCdiCri},
+                  true);
+
+// The floor of those: the four ids looked at and put into one text, which any answer needs.
+void floor_of_allocate(benchmark::State& state) {
+  const Node node(16, 100);
+  for (auto _ : state) {
+    std::string text;
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::string_view id = node.views[i];
+      text.append(text.empty() ? "" : ",").append(id.substr(0, id.find("::")));
+    }
+    benchmark::DoNotOptimize(text);
+  }
+}
+BENCHMARK(floor_of_allocate);
+
 // GPUs, replicas, size.
 void preferred_replicas(benchmark::State& state) {
   const Node node(static_cast<unsigned>(state.range(0)), static_cast<unsigned>(state.range(1)));
