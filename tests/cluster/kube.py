@@ -142,7 +142,8 @@ class Api:
         return self.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
 
     def plugin_pod(self):
-        pods = [p for p in self.pods(PLUGIN) if "deletionTimestamp" not in p["metadata"]]
+        pods = [p for p in self.pods(PLUGIN) if "deletionTimestamp" not in p["metadata"]
+                and p["metadata"]["name"].startswith("nvidia-device-plugin-daemonset-")]
         expect(len(pods) == 1, f"{len(pods)} plugin pods in place of one")
         return pods[0]
 

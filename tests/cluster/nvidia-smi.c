@@ -1,6 +1,7 @@
 // nvidia-smi of the simulated node: shows, through the NVML library that it finds, the GPUs which
 // NVIDIA_VISIBLE_DEVICES lets the container see. Knows the forms that the documented commands use:
-// no argument (a table), -L (a list) and dmon (some lines of utilization). Not a full replacement.
+// no argument (a table), -L (a list), dmon (some lines of utilization), and -i UUID -c MODE, which MPS
+// needs. Not a full replacement.
 //
 // The declarations restate the public C interface of NVML as far as it is called here.
 
@@ -30,6 +31,8 @@ static Status (*nvml_memory)(Device, struct Memory*);
 static Status (*nvml_power)(Device, unsigned int*);        // Milliwatts.
 static Status (*nvml_temperature)(Device, int, unsigned int*);  // Degrees Celsius.
 static Status (*nvml_utilization)(Device, struct Utilization*);
+static Status (*nvml_by_uuid)(const char*, Device*);
+static Status (*nvml_set_compute_mode)(Device, int);
 static Status (*nvml_driver)(char*, unsigned int);
 static const char* (*nvml_error)(Status);
 
@@ -54,6 +57,8 @@ static void load(void) {
   bind_symbol(library, "nvmlDeviceGetPowerUsage", &nvml_power);
   bind_symbol(library, "nvmlDeviceGetTemperature", &nvml_temperature);
   bind_symbol(library, "nvmlDeviceGetUtilizationRates", &nvml_utilization);
+  bind_symbol(library, "nvmlDeviceGetHandleByUUID", &nvml_by_uuid);
+  bind_symbol(library, "nvmlDeviceSetComputeMode", &nvml_set_compute_mode);
   bind_symbol(library, "nvmlSystemGetDriverVersion", &nvml_driver);
   bind_symbol(library, "nvmlErrorString", &nvml_error);
   Status status = nvml_init == NULL ? 13 : nvml_init();
@@ -126,8 +131,18 @@ static unsigned int each_gpu(char mode) {
   return shown;
 }
 
+static int set_compute_mode(const char* uuid, const char* mode) {
+  Device device = NULL;
+  if (nvml_by_uuid == NULL || nvml_by_uuid(uuid, &device) != 0) return 6;
+  const int value = strcmp(mode, "EXCLUSIVE_PROCESS") == 0 ? 3 : 0;
+  return nvml_set_compute_mode != NULL && nvml_set_compute_mode(device, value) == 0 ? 0 : 1;
+}
+
 int main(int argc, char** argv) {
   load();
+  if (argc == 5 && strcmp(argv[1], "-i") == 0 && strcmp(argv[3], "-c") == 0) {
+    return set_compute_mode(argv[2], argv[4]);
+  }
   if (argc > 1 && strcmp(argv[1], "-L") == 0) {
     if (each_gpu('L') > 0) return 0;
     puts("No devices found.");
