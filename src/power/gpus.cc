@@ -41,6 +41,9 @@ class Asker {
  public:
   explicit Asker(Reading& reading) : reading_(reading) {}
 
+  // What is pointed to is the figure's.
+  template <typename T>
+  const T* take(const Figure<T>&& figure, std::string_view function) = delete;
   template <typename T>
   const T* take(const Figure<T>& figure, std::string_view function) {
     if (figure) return &figure.value;
@@ -79,7 +82,8 @@ void ask_limits(const Telemetry& ask, nvml::abi::Device gpu, Reading& r) {
 void ask_state(const Telemetry& ask, nvml::abi::Device gpu, Reading& r) {
   Asker asker(r);
   asker.number(r.draw_mw, ask.power(gpu), "nvmlDeviceGetPowerUsage");
-  if (const auto* mode = asker.take(ask.persistence_mode(gpu), "nvmlDeviceGetPersistenceMode")) {
+  const auto persistence = ask.persistence_mode(gpu);
+  if (const auto* mode = asker.take(persistence, "nvmlDeviceGetPersistenceMode")) {
     r.persistence = *mode == nvml::abi::kEnabled;
   }
   asker.number(r.graphics_mhz, ask.clock(gpu, nvml::abi::kClockGraphics), "nvmlDeviceGetClockInfo");
