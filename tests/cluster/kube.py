@@ -192,6 +192,10 @@ class GpuHistory:
                         break
                     self._note(json.loads(line)["object"])
 
+    def since(self, age):
+        """Seconds from so long ago until the last change; 0 where there was none since."""
+        return max(0.0, self.changes[-1][0] - (time.monotonic() - age))
+
     def longest_below(self, wanted, which):
         """Seconds of the longest time in which the count was below the wanted one."""
         index = 1 if which == "capacity" else 2
