@@ -192,7 +192,7 @@ int set(DriverDoor& door, const std::vector<power::Gpu>& gpus, const Options& o,
     readings.push_back(power::read_gpu(door.access(), gpu));
     persistent = persistent && readings.back().persistence.value_or(true);
   }
-  for (const power::Command& command : controller.decide(std::move(readings), 0)) {
+  for (const power::Command& command : controller.decide(readings, 0)) {
     Status outcome = power::apply(door.access(), command);
     std::optional<std::uint32_t> held;
     if (auto now = power::read_limit(door.access(), command.uuid)) held = *now;

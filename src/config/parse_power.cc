@@ -26,7 +26,7 @@ std::optional<std::string> text_of(Reader& reader, const Node& node, const std::
 // A value that has a parser of its own.
 template <typename T, typename Store>
 Field parsed(Reader& reader, std::string_view key, Result<T> (*parse)(std::string_view),
-             std::string_view wanted, Store store) {
+             std::string_view wanted, const Store& store) {
   return {key, [&reader, parse, wanted, store](const Node& node, const std::string& path) {
             // The hint of a value that cannot be is the same as that of a wrong type.
             auto text = text_of(reader, node, path, wanted, parse("?").error().hint);
@@ -42,7 +42,7 @@ Field parsed(Reader& reader, std::string_view key, Result<T> (*parse)(std::strin
 
 template <typename T, std::size_t n>
 Field word(Reader& reader, std::string_view key, const std::pair<std::string_view, T> (&words)[n],
-           std::function<void(T)> store) {
+           const std::function<void(T)>& store) {
   return {key, [&reader, &words, store](const Node& node, const std::string& path) {
             std::vector<std::string_view> known;
             for (const auto& [name, value] : words) known.push_back(name);
@@ -181,7 +181,7 @@ void read_power(Reader& reader, const Node& node, const std::string& path) {
   static constexpr std::pair<std::string_view, OutOfRange> kOutOfRange[] = {
       {"refuse", OutOfRange::kRefuse}, {"clamp", OutOfRange::kClamp}};
   PowerOptions& o = reader.values().power;
-  auto setting = [&reader](std::string flag) {
+  auto setting = [&reader](const std::string& flag) {
     return [&reader, flag](auto&&, const Node& value, const std::string&) {
       reader.values().settings[flag] = value.text;
     };

@@ -176,7 +176,7 @@ bool Controller::is_blocked(const Command& command, std::int64_t now_ms) const {
   return block != memory->second.blocks.end() && block->second.until_ms > now_ms;
 }
 
-std::vector<Command> Controller::decide(std::vector<Reading> readings, std::int64_t now_ms) {
+std::vector<Command> Controller::decide(const std::vector<Reading>& readings, std::int64_t now_ms) {
   report_.regular = at_once_ || now_ms >= regular_ms_;
   report_.unreachable.reset();
   report_.budget.reset();

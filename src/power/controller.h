@@ -72,7 +72,7 @@ class Controller {
   const std::vector<Gpu>& to_read() const { return node_.gpus; }
 
   // What to do, in this order. One reading for each GPU of `to_read`.
-  std::vector<Command> decide(std::vector<Reading> readings, std::int64_t now_ms);
+  std::vector<Command> decide(const std::vector<Reading>& readings, std::int64_t now_ms);
   // Whether the command may be given now: with a budget, limits rise only as others have fallen.
   bool may(const Command& command) const;
   // How it went. `held_mw`: the limit read back after a change of a limit that worked. Gives back

@@ -108,11 +108,11 @@ void Journal::tell_gpu(const GpuReport& gpu, bool regular) {
 }
 
 void Journal::tell(const Report& report) {
-  const std::string gone = report.unreachable ? report.unreachable->text() : "";
-  if (is_new("driver", gone)) {
-    log::warn("power", "the driver cannot be asked", *report.unreachable);
+  if (const auto& gone = report.unreachable) {
+    if (is_new("driver", gone->text())) log::warn("power", "the driver cannot be asked", *gone);
+    return;
   }
-  if (report.unreachable) return;
+  is_new("driver", "");
   for (const GpuReport& gpu : report.gpus) tell_gpu(gpu, report.regular);
   if (const auto& budget = report.budget) {
     const bool over = budget->impossible || budget->held_mw > budget->total_mw;

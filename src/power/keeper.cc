@@ -101,8 +101,12 @@ void Keeper::Thread::run() {
 }
 
 void Keeper::Thread::take_mail() {
-  if (power_) controller_.configure(*std::exchange(power_, std::nullopt), now_ms());
-  if (node_) controller_.observe(*std::exchange(node_, std::nullopt), now_ms());
+  if (auto power = std::exchange(power_, std::nullopt)) {
+    controller_.configure(std::move(*power), now_ms());
+  }
+  if (auto node = std::exchange(node_, std::nullopt)) {
+    controller_.observe(std::move(*node), now_ms());
+  }
 }
 
 bool Keeper::Thread::wait() {
@@ -143,7 +147,7 @@ void Keeper::Thread::look() {
       if (stopping()) return;
       readings.push_back(read_gpu(access(), gpu));
     }
-    for (const Command& command : controller_.decide(std::move(readings), now_ms())) {
+    for (const Command& command : controller_.decide(readings, now_ms())) {
       if (stopping()) return;
       if (controller_.may(command)) carry_out(command);
     }
