@@ -69,9 +69,9 @@ class Parser {
       return std::pair(a.field->id, std::string_view(a.name)) <
              std::pair(b.field->id, std::string_view(b.name));
     };
-    std::ranges::stable_sort(out_.counters.values, order);
-    std::ranges::stable_sort(out_.counters.labels, order);
-    std::ranges::stable_sort(out_.counters.computed, order);
+    std::ranges::sort(out_.counters.values, order);
+    std::ranges::sort(out_.counters.labels, order);
+    std::ranges::sort(out_.counters.computed, order);
     return std::move(out_);
   }
 

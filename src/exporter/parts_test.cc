@@ -200,6 +200,50 @@ TEST(Health, JudgesEachWatchByItself) {
   EXPECT_EQ(of(facts, &before, "NVLINK"), "DCGM_FR_NVLINK_ERROR_THRESHOLD 10");
 }
 
+// --- a month -------------------------------------------------------------------------------------
+
+double resident_kib() {
+  std::ifstream statm("/proc/self/statm");
+  double size = 0;
+  double resident = 0;
+  statm >> size >> resident;
+  return resident * 4;
+}
+
+// Thirty days, a reading every half hour, with pods that come and go, XIDs and clock events.
+TEST(AMonth, TakesNoMoreMemoryThanItsFirstDay) {
+  const Counters counters = parse_counters(
+                                "DCGM_FI_DEV_GPU_TEMP, gauge, t\nDCGM_FI_DEV_XID_ERRORS, gauge, x\n"
+                                "DCGM_EXP_XID_ERRORS_COUNT, gauge, n",
+                                "list", false)
+                                .counters;
+  constexpr std::int64_t kInterval = 1'800'000;
+  constexpr std::int64_t kWindow = 10 * kInterval;
+  constexpr std::int64_t kDay = 86'400'000;
+  XidLog xids(kWindow);
+  Window clocks(kWindow);
+  double after_a_day = 0;
+  std::string text;
+  for (std::int64_t now = 0; now < 30 * kDay; now += kInterval) {
+    Reading reading;
+    reading.entity = {0, "GPU-0", "00000000:01:00.0", "NVIDIA H200", {}};
+    xids.add(now, "GPU-0", {}, 13 + now / kInterval % 160);
+    clocks.add(now, 1 << (now / kInterval % 9));
+    reading.values = {Value::integer(40), Value::integer(xids.last(reading.entity))};
+    reading.extras = xid_samples(0, xids.counts(reading.entity, now), kWindow);
+    Attribution attribution;
+    Share share;
+    share.pod = "pod-" + std::to_string(now / kInterval);
+    attribution["GPU-0"] = {share};
+    text.clear();
+    make_sheet(counters, {&reading, 1}, attribution, {}, {})->print(text);
+    if (now == kDay) after_a_day = resident_kib();
+  }
+  EXPECT_LE(clocks.counts(30 * kDay - 1).size(), 9U);
+  EXPECT_THAT(text, HasSubstr("pod-1439"));
+  EXPECT_LT(resident_kib() - after_a_day, 1024);
+}
+
 // --- jobs, attribution ---------------------------------------------------------------------------
 
 TEST(Jobs, AreReadFromFilesNamedLikeGpusAndInstances) {

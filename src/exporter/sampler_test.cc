@@ -30,16 +30,23 @@ bool eventually(const std::function<bool()>& condition) {
   return condition();
 }
 
-// A machine of sim/ with a state of its own. One a process: the library reads its environment once.
+// A machine of sim/ with a state of its own, and a copy of the library: each copy that is loaded
+// reads the environment for itself.
 class Machine {
  public:
   explicit Machine(const std::string& name) {
     char pattern[] = "/tmp/kerf-exporter-XXXXXX";
     directory_ = mkdtemp(pattern);
-    setenv("NVML_SIM_STATE", directory_.c_str(), 1);
+    std::filesystem::copy_file(KERF_NVML_LIBRARY, directory_ + "/libnvidia-ml.so.1");
+    library_path() = directory_ + "/libnvidia-ml.so.1";
+    setenv("NVML_SIM_STATE", (directory_ + "/state").c_str(), 1);
     setenv("NVML_SIM_MACHINE", (std::string(KERF_MACHINES) + "/" + name + ".yaml").c_str(), 1);
   }
   ~Machine() { std::filesystem::remove_all(directory_); }
+  static std::string& library_path() {
+    static std::string path;
+    return path;
+  }
   static void tell(const std::string& command) {
     const std::string line = std::string(KERF_NVML_TOOL) + " " + command + " >/dev/null";
     ASSERT_EQ(std::system(line.c_str()), 0) << line;
@@ -57,7 +64,7 @@ std::shared_ptr<const Wanted> wanted(std::string_view text) {
 
 // GPUs as the driver counts them.
 std::vector<Entity> gpus_of_driver() {
-  std::vector<std::string> candidates = {KERF_NVML_LIBRARY};
+  std::vector<std::string> candidates = {Machine::library_path()};
   auto library = nvml::Library::open(candidates);
   EXPECT_TRUE(library);
   auto session = nvml::Session::open(*library, std::make_shared<nvml::CallCounters>());
@@ -98,7 +105,7 @@ struct Running {
   }
   static SamplerOptions options(milliseconds interval) {
     SamplerOptions out;
-    out.library_candidates = {KERF_NVML_LIBRARY};
+    out.library_candidates = {Machine::library_path()};
     out.interval = interval;
     out.retry = milliseconds(50);
     out.event_wait = milliseconds(100);
