@@ -20,6 +20,9 @@
 namespace kerf::kubelet {
 namespace {
 
+// The limit that the kubelet's own clients have for its list of pods and their devices.
+constexpr int kLargestAnswer = 16 << 20;
+
 Result<Fd> connect_to(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -151,6 +154,7 @@ std::shared_ptr<Call> call(const std::string& socket_path, const std::string& me
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetMaxReceiveMessageSize(kLargestAnswer);
   self->channel =
       grpc::CreateCustomInsecureChannelFromFd("localhost", connection->release(), arguments);
   warm_up();

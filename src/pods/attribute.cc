@@ -29,22 +29,28 @@ bool take(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
+// A prefix with a number behind it. False when there is the prefix and no number.
+bool take_part(std::string_view& text, std::string_view prefix, std::optional<unsigned>& out) {
+  if (!take(text, prefix)) return true;
+  out = take_number(text);
+  return out.has_value();
+}
+
 // "0", "0:1"
 std::optional<DeviceId> by_index(std::string_view text) {
   DeviceId out;
   out.gpu = take_number(text);
   if (!out.gpu) return std::nullopt;
-  if (take(text, ":") && !(out.mig = take_number(text))) return std::nullopt;
-  return text.empty() ? std::optional(out) : std::nullopt;
+  return take_part(text, ":", out.mig) && text.empty() ? std::optional(out) : std::nullopt;
 }
 
 // "nvidia0", "nvidia0/gi1", "nvidia0/vgpu2", "nvidia0/gi1/vgpu2"
 std::optional<DeviceId> by_node(std::string_view text) {
   DeviceId out;
-  if (!take(text, "nvidia") || !(out.gpu = take_number(text))) return std::nullopt;
-  if (take(text, "/gi") && !(out.gpu_instance = take_number(text))) return std::nullopt;
-  if (take(text, "/vgpu") && !(out.replica = take_number(text))) return std::nullopt;
-  return text.empty() ? std::optional(out) : std::nullopt;
+  const bool whole = take_part(text, "nvidia", out.gpu) &&
+                     take_part(text, "/gi", out.gpu_instance) &&
+                     take_part(text, "/vgpu", out.replica) && text.empty();
+  return whole && out.gpu ? std::optional(out) : std::nullopt;
 }
 
 // "MIG-GPU-<uuid>/<gi>/<ci>", as drivers before 470 name MIG devices.
@@ -54,12 +60,10 @@ std::optional<DeviceId> by_old_mig(std::string_view text) {
   const std::size_t slash = text.find('/');
   if (slash == std::string_view::npos) return std::nullopt;
   out.uuid = text.substr(0, slash);
-  text.remove_prefix(slash + 1);
-  if (!(out.gpu_instance = take_number(text)) || !take(text, "/") ||
-      !(out.compute_instance = take_number(text)) || !text.empty()) {
-    return std::nullopt;
-  }
-  return out;
+  text.remove_prefix(slash);
+  const bool whole = take_part(text, "/", out.gpu_instance) &&
+                     take_part(text, "/", out.compute_instance) && text.empty();
+  return whole && out.compute_instance ? std::optional(out) : std::nullopt;
 }
 
 const Gpu* find_gpu(const Snapshot& snapshot, const DeviceId& id) {

@@ -141,6 +141,19 @@ TEST_F(Following, BelievesNoGarbage) {
   EXPECT_EQ(containers(), 1U);
 }
 
+TEST_F(Following, RefusesAnAnswerThatIsTooLargeAndTakesALargeOne) {
+  // What each container adds beside its devices is not kept.
+  std::string large = list_with({"train-0"});
+  large += std::string("\x7a\x80\x80\x80\x05", 5) + std::string(10 << 20, 'x');
+  start_kubelet(large);  // field 15, 10 MiB that nobody knows
+  follow(milliseconds(20'000));
+  ASSERT_TRUE(eventually([&] { return state() == State::kCurrent; }));
+  stop_kubelet();
+  start_kubelet(std::string(20 << 20, 'x'));
+  ASSERT_TRUE(eventually([&] { return state() == State::kStale; }));
+  EXPECT_EQ(containers(), 1U);
+}
+
 TEST_F(Following, GivesUpOnAKubeletThatDoesNotAnswer) {
   auto listener = kubelet::Listener::open(
       loop_, socket_, 0600, [this](Fd connection) { held_.push_back(std::move(connection)); });
