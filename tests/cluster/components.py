@@ -305,6 +305,7 @@ class Components:
             for place in places:
                 with open(place, "w") as file:
                     file.write(machine)
+            self.driver_tool("reset")
             tree = f"{WORK}/tree-{name}"
             self.driver_tool("tree", tree)
             run(f"cp -r {tree}/proc/driver/nvidia-caps {tree}/proc/driver/nvidia /proc/driver/")
