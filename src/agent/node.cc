@@ -47,6 +47,14 @@ std::string_view advertising(const plan::Resource& resource) {
   return resource.shared ? "advertising with time-slicing" : "advertising";
 }
 
+// "time-slicing", "mps" or "none", for whoever greps a log of which only the last lines are left.
+std::string_view sharing(const plan::PlanPtr& plan, std::string_view resource) {
+  const plan::Resource* found = plan ? plan::find_resource(*plan, resource) : nullptr;
+  if (found == nullptr) return "none";
+  if (!found->mps.empty()) return "mps";
+  return found->shared ? "time-slicing" : "none";
+}
+
 // One line a resource, so that "is time-slicing on, and how" can be grepped from the log.
 void log_plan(const plan::Plan& plan) {
   for (const plan::Resource& resource : plan.resources) {
@@ -194,7 +202,9 @@ void Node::allocated(std::string_view resource, std::span<const std::string_view
     note(metrics::EventLevel::kWarn, "Refused " + what + ": " + error->text());
     return;
   }
-  log::info("kubelet", "allocated", {{"resource", resource}, {"ids", join(ids, ",")}});
+  log::info(
+      "kubelet", "allocated",
+      {{"resource", resource}, {"ids", join(ids, ",")}, {"sharing", sharing(plan_, resource)}});
   ledger_.allocated(ids, clock_.wall_ms());
   note(metrics::EventLevel::kInfo, "Gave out " + what);
 }

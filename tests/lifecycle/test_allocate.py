@@ -135,11 +135,34 @@ class Allocation(node.NodeTest):
         self.assertEqual(sum("nvidia-caps/nvidia-cap" in d for d in pod["devices"]), 2,
                          pod["devices"])
 
+    def test_leaves_a_log_whose_last_lines_say_how_gpus_are_shared(self):
+        here = self.start()
+        for n in range(20):
+            here.pod(f"p{n}")
+            here.tell_kubelet(f"pod delete p{n}")
+        here.await_log("(?s)(msg=allocated.*){20}")
+        # `kubectl logs -l` shows ten.
+        self.assertRegex("\n".join(here.log().splitlines()[-10:]), "(?i)time.*slic")
+
+    def test_says_in_the_log_when_nothing_is_shared(self):
+        here = self.start(devices=2, replicas=None)
+        here.pod("p")
+        here.await_log("msg=allocated .*sharing=none")
+
     def test_is_shown_and_counted(self):
         here = self.start()
-        for n in range(3):
-            here.pod(f"p{n}")
+        self.assertEqual(here.metric("kerf_replicas"), 8)
+        self.assertEqual(here.metric("kerf_replicas_allocated"), 0)
+        pods = [here.pod(f"p{n}") for n in range(3)]
         node.eventually("in use", lambda: here.status()["resources"][0]["in_use"] == 3)
+        self.assertEqual(here.metric("kerf_replicas_allocated"), 3)
+        for gpu in here.status()["gpus"]:
+            held = sum(each.startswith(gpu["uuid"]) for pod in pods for each in pod["ids"])
+            of_this = {"gpu": str(gpu["index"]), "uuid": gpu["uuid"]}
+            self.assertEqual(here.metric("kerf_replicas", **of_this), 4)
+            self.assertEqual(here.metric("kerf_replicas_allocated", **of_this), held)
+        self.assertEqual(here.metric("kerf_devices", resource=node.GPU, health="healthy"), 8)
+        self.assertEqual(here.metric("kerf_devices", resource=node.GPU, health="unhealthy"), 0)
         self.assertEqual(here.metric("kerf_allocate_duration_seconds_count"), 3)
         self.assertEqual(here.metric("kerf_preferred_allocation_duration_seconds_count"), 3)
         shown = here.kerf("status", "--address", here.address()).stdout
