@@ -32,6 +32,8 @@ class AFailingGpu(node.NodeTest):
     def only_gpu_0_is_sick(self, *said):
         self.here.await_allocatable(4)
         self.assertEqual(unhealthy(self.here), ({0}, {1}))
+        for health in ("healthy", "unhealthy"):
+            self.assertEqual(self.here.metric("kerf_devices", resource=node.GPU, health=health), 4)
         uuid = self.here.status()["gpus"][0]["uuid"]
         problem = self.here.await_problem(uuid, *said)
         self.assertEqual(problem["severity"], "degraded")
@@ -194,6 +196,7 @@ class AnErringDriver(node.NodeTest):
         here.fault("error", "--call", "DeviceGetUUID", "--gpu", "0", "--code", "999")
         here.agent.signal(signal.SIGHUP)
         eventually("sick", lambda: here.resource()["allocatable"] < 8)
+        self.assertGreater(here.metric("kerf_nvml_errors_total"), 0)
         here.sim("clear")
         here.agent.signal(signal.SIGHUP)
         here.await_allocatable(8)
