@@ -1,6 +1,7 @@
 #include "cli/power_command.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <thread>
@@ -30,7 +31,8 @@ constexpr const char* kUsage =
     "  --clamp              set: take the nearest limit that the board takes\n"
     "  -n SECONDS           watch: between looks (default 2)\n"
     "  -c TIMES             watch: end after so many looks\n"
-    "  --nvml-library FILE  exact path of libnvidia-ml.so.1 (default: searched)\n"
+    "  --nvml-library FILE  exact path of libnvidia-ml.so.1 (default: KERF_NVML_LIBRARY, "
+    "searched)\n"
     "  --driver-root DIR    where the driver is installed (default /)\n\n"
     "exit status: 0 done, 1 the driver or a GPU refused, 2 wrong arguments\n";
 
@@ -149,7 +151,7 @@ bool print(const power::Reading& r) {
   }
   std::cout << fmt::format(kRow, r.gpu.index, r.gpu.name.substr(0, 27), or_dash(r.limit_mw),
                            or_dash(r.enforced_mw), or_dash(r.default_mw), or_dash(r.min_mw),
-                           or_dash(r.max_mw), or_dash(r.draw_mw),
+                           or_dash(r.max_mw), r.draw_mw ? power::drawn(*r.draw_mw) : "-",
                            r.utilization ? std::to_string(*r.utilization) + "%" : "-",
                            r.temperature ? std::to_string(*r.temperature) + "C" : "-",
                            r.persistence ? (*r.persistence ? "on" : "off") : "-");
@@ -236,6 +238,10 @@ int run_power(std::span<const std::string> args) {
       return complain({Kind::kInvalid, "unmanaged is no limit to set", {}, {}, 0}, 2);
     }
     limit = *amount;
+  }
+  if (const char* library = getenv("KERF_NVML_LIBRARY");
+      library != nullptr && options->library.empty()) {
+    options->library = library;
   }
   auto door = DriverDoor::open(options->library, options->driver_root);
   if (!door) return complain(door.error(), 1);

@@ -14,6 +14,10 @@ std::string or_dash(const std::optional<std::uint32_t>& milliwatts) {
   return milliwatts ? watts(*milliwatts) : "-";
 }
 
+std::string draw_of(const Reading& reading) {
+  return reading.draw_mw ? drawn(*reading.draw_mw) : "-";
+}
+
 std::string percent(const std::optional<std::uint32_t>& value) {
   return value ? std::to_string(*value) + "%" : "-";
 }
@@ -102,7 +106,7 @@ void Journal::tell_gpu(const GpuReport& gpu, bool regular) {
             {{"gpu", r.gpu.index},
              {"name", r.gpu.name},
              {"limit", or_dash(gpu.limit_mw)},
-             {"draw", or_dash(r.draw_mw)},
+             {"draw", draw_of(r)},
              {"utilization", percent(r.utilization)},
              {"memory_utilization", percent(r.memory_utilization)}});
 }
@@ -137,7 +141,7 @@ std::string table(const Report& report) {
                           watts(*r.max_mw))
             : "-";
     out += fmt::format(kRow, r.gpu.index, r.gpu.name.substr(0, 27), or_dash(r.default_mw), range,
-                       or_dash(r.limit_mw), or_dash(gpu.limit_mw), or_dash(r.draw_mw),
+                       or_dash(r.limit_mw), or_dash(gpu.limit_mw), draw_of(r),
                        percent(r.utilization), result_text(gpu));
   }
   return out;

@@ -116,6 +116,8 @@ std::string_view to_string(Standing standing) {
   return "";
 }
 
+std::string drawn(std::uint32_t milliwatts) { return fmt::format("{:.1f} W", milliwatts / 1000.0); }
+
 std::string watts(std::uint32_t milliwatts) { return format_number(milliwatts / 1000.0) + " W"; }
 
 }  // namespace kerf::power

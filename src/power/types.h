@@ -104,5 +104,7 @@ struct Verdict {
 
 // 300000 -> "300 W", 297500 -> "297.5 W".
 std::string watts(std::uint32_t milliwatts);
+// What is drawn, of which nobody wants more than a tenth: 22345 -> "22.3 W".
+std::string drawn(std::uint32_t milliwatts);
 
 }  // namespace kerf::power
