@@ -72,6 +72,28 @@ TEST(File, MayBeJson) {
   EXPECT_EQ(c.sharing.resources.at(0).name, "nvidia.com/gpu");
 }
 
+TEST(File, ThatIsBrokenJsonNamesThePlace) {
+  const struct {
+    const char* text;
+    const char* where;
+  } broken[] = {
+      {"{\n  \"version\": \"v1\",\n  \"flags\": {\"migStrategy\": \"single\"\n",
+       "config.yaml:1:1:"},
+      {"{\n  \"version\": \"v1\"\n  \"flags\": {}\n}\n", "config.yaml:3:3:"},
+      {"{\n  \"flags\": {\"failOnInitError\": \"yes\"}\n}\n", "config.yaml:2:32:"},
+      {"{\n  \"flags\": [1]\n}\n", "config.yaml:2:12:"},
+      {"{\n  \"sharing\": {\"timeSlicing\": {\"resources\": [\n"
+       "    {\"name\": \"gpu\", \"replicas\": 0}]}}\n}\n",
+       "config.yaml:3:33:"},
+  };
+  for (const auto& each : broken) {
+    const std::string says = refused(each.text);
+    EXPECT_NE(says.find(std::string(each.where) + " error: "), std::string::npos) << says;
+  }
+  // What JSON does not allow but YAML does is no error.
+  accepted("{\"flags\": {\"migStrategy\": \"single\",},}\n");
+}
+
 TEST(File, UsesOnlyTheFirstDocumentAndSaysSo) {
   std::string text = "flags: {migStrategy: single}\n---\nflags: {migStrategy: mixed}\n";
   EXPECT_EQ(accepted(text).mig_strategy, MigStrategy::kSingle);

@@ -237,14 +237,44 @@ class ABrokenFile(node.NodeTest):
         self.assertRegex(warnings[0], r"config\.yaml:7:9")
         here.await_health("ok")
 
-    def test_that_contradicts_the_hardware_is_refused(self):
+    def test_that_shares_a_gpu_which_is_not_there_shares_none_and_says_so(self):
         here = self.node()
         here.start(devices=8)
-        self.assertIn("devices", here.log())
         here.write_config(config(4).replace("replicas: 4", "replicas: 4\n        devices: [7]"))
-        eventually("an answer", lambda: here.status()["config"]["last_error"]
-                   or here.status()["config"]["warnings"])
-        self.assertRegex(str(here.status()["config"]), "7")
+        here.await_allocatable(2)
+        shown = here.status()["config"]
+        self.assertEqual(shown["last_error"], "")
+        self.assertEqual(shown["warnings"], [
+            "sharing.timeSlicing.resources[0].devices: no matching device at index: 7."])
+        here.await_log(r"level=warn .*no matching device at index: 7")
+
+
+class Resources(node.NodeTest):
+    def test_are_named_by_the_models_that_they_match(self):
+        here = self.node()
+        here.write_config("version: v1\nresources:\n  gpus:\n"
+                          "    - {pattern: '*3090*', name: nvidia.com/rtx}\n"
+                          "sharing: {timeSlicing: {resources: [{name: nvidia.com/rtx, replicas: 3}]}}\n")
+        here.start()
+        here.await_allocatable(6, "nvidia.com/rtx")
+        self.assertEqual(list(here.resources()), ["nvidia.com/rtx"])
+        self.assertEqual(here.sockets(), ["nvidia-rtx.sock"])
+        self.assertEqual(here.pod("p", 1, "nvidia.com/rtx")["phase"], "Running")
+        # Renamed again: pods of the old name find no more room, the new one has its own socket.
+        here.write_config("version: v1\nresources:\n  gpus:\n"
+                          "    - {pattern: '*', name: nvidia.com/any}\n")
+        here.await_allocatable(2, "nvidia.com/any")
+        here.await_allocatable(0, "nvidia.com/rtx")
+        self.assertEqual(here.sockets(), ["nvidia-any.sock"])
+
+    def test_of_mig_devices_are_named_by_their_profiles(self):
+        here = self.node("a100-80x1-mig")
+        here.write_config("version: v1\nflags: {migStrategy: mixed}\nresources:\n  mig:\n"
+                          "    - {pattern: '3g.40gb', name: nvidia.com/half}\n"
+                          "    - {pattern: '*', name: nvidia.com/part}\n")
+        here.start()
+        eventually("named", lambda: here.resource("nvidia.com/half")["allocatable"] > 0)
+        self.assertNotIn("nvidia.com/mig-3g.40gb", here.resources())
 
 
 class Sharing(node.NodeTest):
