@@ -52,7 +52,9 @@ class Maker {
                   "sharing.mps", "share with timeSlicing, or switch MIG mode off");
     }
     set("mps.capable", truth(mps));
-    add_gpu_labels(plan_, choose_model(*plan_.snapshot, made_.warnings), made_.labels);
+    const Model model = choose_model(*plan_.snapshot, made_.warnings);
+    warn_of_differing_shares(plan_, model, made_.warnings);
+    add_gpu_labels(plan_, model, made_.labels);
     add_mig_labels(plan_, made_.labels, made_.warnings);
     set("gpu.mode", mode());
     add_clique();

@@ -455,6 +455,9 @@ TEST(Sharing, IsThatOfTheFirstGpuWhereOnlySomeAreShared) {
   EXPECT_EQ(labels_of({gpu(0), gpu(1)}, config)["nvidia.com/gpu.replicas"], "1");
   config.sharing.resources[0].devices = config::FirstDevices{1};
   EXPECT_EQ(labels_of({gpu(0), gpu(1)}, config)["nvidia.com/gpu.replicas"], "5");
+  const auto made = make_labels(plan_of({gpu(0), gpu(1)}, config), {}, kNow);
+  ASSERT_TRUE(made);
+  EXPECT_THAT(made->warnings, Contains(HasSubstr("says 5, that of GPU 0, while GPU 1 has 1")));
 }
 
 TEST(Health, MakesNoDifference) {

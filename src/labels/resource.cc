@@ -130,6 +130,24 @@ Shared shared(const plan::Plan& plan, std::size_t gpu, std::optional<std::size_t
   return result;
 }
 
+void warn_of_differing_shares(const plan::Plan& plan, const Model& model,
+                              std::vector<std::string>& warnings) {
+  const unsigned first = shared(plan, model.first, std::nullopt).replicas;
+  for (std::size_t at : model.gpus) {
+    const Gpu& gpu = plan.snapshot->gpus[at];
+    if (gpu.mig_enabled) continue;
+    const unsigned replicas = shared(plan, at, std::nullopt).replicas;
+    if (replicas == first) continue;
+    warnings.push_back(
+        "GPUs of this node have different numbers of replicas; "
+        "nvidia.com/gpu.replicas says " +
+        std::to_string(first) + ", that of GPU " +
+        std::to_string(plan.snapshot->gpus[model.first].index) + ", while GPU " +
+        std::to_string(gpu.index) + " has " + std::to_string(replicas) + ".");
+    return;
+  }
+}
+
 Model choose_model(const inventory::Snapshot& snapshot, std::vector<std::string>& warnings) {
   std::vector<Model> models;
   for (std::size_t at = 0; at < snapshot.gpus.size(); ++at) {

@@ -34,6 +34,11 @@ struct Model {
 // Needs at least one GPU. Warns when there are several models.
 Model choose_model(const inventory::Snapshot& snapshot, std::vector<std::string>& warnings);
 
+// Warns when the model's GPUs are cut into different numbers of replicas, of which the labels can
+// say one only.
+void warn_of_differing_shares(const plan::Plan& plan, const Model& model,
+                              std::vector<std::string>& warnings);
+
 // nvidia.com/gpu.*
 void add_gpu_labels(const plan::Plan& plan, const Model& model, Labels& labels);
 
