@@ -86,6 +86,7 @@ Result<std::vector<RunningProcess>> running_processes(const Session& session, ab
     merge(merged, *mps);
   }
   std::vector<RunningProcess> out;
+  out.reserve(merged.size());
   for (const auto& [key, bytes] : merged) {
     out.push_back({std::get<0>(key), bytes, std::get<1>(key), std::get<2>(key)});
   }
@@ -117,6 +118,7 @@ Result<std::vector<ProcessActivity>> process_activity(const Session& session, ab
     ++sum.count;
   }
   std::vector<ProcessActivity> out;
+  out.reserve(sums.size());
   for (const auto& [pid, sum] : sums)
     out.push_back({pid, sum.sm / sum.count, sum.memory / sum.count});
   return out;

@@ -195,9 +195,10 @@ struct Sampler::Impl {
           ++sample.unseen;
           continue;
         }
-        if (!process->member) continue;
-        each.owner = owner_of(*process->member, *pods);
-        if (!each.owner) ++sample.unnamed;
+        if (const auto& member = process->member) {
+          each.owner = owner_of(*member, *pods);
+          if (!each.owner) ++sample.unnamed;
+        }
       }
     }
     processes.keep_only(pids);

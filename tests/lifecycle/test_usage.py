@@ -224,6 +224,41 @@ class WhoUsesAGpu(UsageTest):
         eventually("the second goes on", lambda: self.of(node, "busy_seconds_total", 1) > before + 2)
         node.sim("clear")
 
+    def test_a_list_of_processes_that_grows_while_it_is_read_is_read_again(self):
+        node = self.usage_node(pods=1)
+        for pid in range(1001, 1101):  # more than there is room for at first
+            self.process(node, pid, 1, 10, 0)
+        eventually("all are seen", lambda: self.of(node, "processes", 1) == 100)
+        node.fault("process-growth", "--gpu", "0", "3")
+        rounds = node.metric("kerf_usage_rounds_total")
+        eventually("it is read on", lambda: node.metric("kerf_usage_rounds_total") > rounds + 2)
+        self.assertEqual(self.of(node, "memory_bytes", 1), 1000 << 20)
+
+    def test_mig_devices_have_users_of_their_own(self):
+        node = self.node("a100-80x1-mig", None)
+        node.write_config("version: v1\nflags:\n  migStrategy: mixed\nusage:\n  interval: 1s\n")
+        node.pod_resources = node.directory / "pod-resources" / "kubelet.sock"
+        node.start_kubelet("--pod-resources", str(node.pod_resources))
+        node.start(components="devices,http,usage", pod_resources_socket=node.pod_resources)
+        mig = eventually("a MIG device", lambda: [
+            m for gpu in node.status()["gpus"] for m in gpu["mig_devices"]])[0]
+        name = f"nvidia.com/mig-{mig['profile']}"
+        eventually("it is allocatable", lambda: node.resource(name)["allocatable"])
+        held = node.pod("train-1", resource=name)["ids"][0]
+        gi = next(line.split("gi ")[1].split()[0] for line in node.sim("show").splitlines()
+                  if held in line)
+        self.process(node, 1001, 1, 2000, 0)
+        node.sim("process", "add", "-g", "0", "--pid", "1001", "--mem", "2000",
+                 "--gpu-instance", gi, "--compute-instance", "0")
+        eventually("its memory is seen", lambda: node.metric(
+            "kerf_pod_gpu_memory_bytes", pod="train-1", UUID=held) == 2000 << 20)
+        eventually("and what is its own", lambda: node.metric(
+            "kerf_pod_gpu_memory_limit_bytes", pod="train-1", UUID=held) == mig["memory_mib"] << 20)
+        self.assertEqual(node.metric("kerf_pod_gpu_share_ratio", pod="train-1", UUID=held), 1)
+        eventually("energy goes by slices", lambda: node.metric(
+            "kerf_pod_gpu_energy_joules_total", pod="train-1", UUID=held) > 0)
+        self.assertIsNone(node.metric("kerf_pod_gpu_utilization_ratio", pod="train-1"))
+
     def test_a_lost_gpu_takes_no_counter_back(self):
         node = self.usage_node(pods=1)
         self.process(node, 1001, 1, 4000, 40)
