@@ -2,6 +2,7 @@
 chooses, against an API server of the test."""
 
 import os
+import signal
 import sys
 
 import apiserver
@@ -75,6 +76,22 @@ class TheClusterIsTold(ClusterTest):
         self.here.sim("clear", "--gpu", "0")
         self.await_event("GPURecovered", "GPU-")
         self.await_condition("True", "AllGPUsHealthy")
+
+    def test_once_of_a_driver_that_fails_as_a_whole(self):
+        self.start(components=self.COMPONENTS, devices=8)
+        self.await_condition("True", "AllGPUsHealthy")
+        self.here.fault("error", "--call", "*", "--code", "999")
+        self.here.agent.signal(signal.SIGHUP)
+        self.here.await_allocatable(0)
+        self.assertEqual(self.await_event("DriverLost", "driver")["type"], "Warning")
+        self.await_condition("False", "DriverLost")
+        # The devices are away with it, which is no news of each.
+        self.assertEqual(self.events("GPURemoved"), [])
+        self.here.sim("clear")
+        self.await_event("DriverRecovered", "answers again")
+        self.await_condition("True", "AllGPUsHealthy")
+        self.here.await_allocatable(8)
+        self.assertEqual(len(self.events("DriverLost")), 1)
 
     def test_of_configurations(self):
         self.start(components=self.COMPONENTS, devices=8)

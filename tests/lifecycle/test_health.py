@@ -1,7 +1,10 @@
 """GPUs that recover by themselves, and trouble that no XID tells of."""
 
 import json
+import os
+import pathlib
 import signal
+import stat
 import time
 
 import node
@@ -157,6 +160,51 @@ class TheDriverAsAWhole(HealthTest):
         here.await_health("failed")
         self.assertEqual(here.health()[0], 503)
         self.assertEqual(here.resource()["capacity"], 8)
+        here.sim("clear")
+        here.await_allocatable(8)
+        here.await_health("ok")
+
+
+class ADeviceCgroup(HealthTest):
+    """A real one, of cgroup version 1, where a right can be taken by writing a line."""
+    GROUPS = pathlib.Path("/sys/fs/cgroup/devices")
+
+    def group_of(self, process):
+        if os.geteuid() != 0 or not (self.GROUPS / "devices.deny").exists():
+            self.skipTest("needs root and cgroup version 1's device controller")
+        group = self.GROUPS / f"kerf-test-{process.pid}"
+        try:
+            group.mkdir()
+        except OSError as error:
+            self.skipTest(f"no cgroup may be made: {error}")
+        self.addCleanup(group.rmdir)
+        self.addCleanup(self.empty, group)
+        (group / "cgroup.procs").write_text(str(process.pid))
+        return group
+
+    def empty(self, group):
+        for pid in (group / "cgroup.procs").read_text().split():
+            (self.GROUPS / "cgroup.procs").write_text(pid)
+
+    def test_that_loses_the_drivers_devices_is_named(self):
+        here = self.node("rtx3090x2")
+        control = here.root / "dev/nvidiactl"
+        control.unlink(missing_ok=True)
+        try:
+            os.mknod(control, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # as the null device
+            os.close(os.open(control, os.O_RDWR))
+        except OSError as error:
+            self.skipTest(f"no device node can be used in the temporary directory: {error}")
+        here.write_config(health())
+        here.start(devices=8)
+        group = self.group_of(here.agent)
+        (group / "devices.deny").write_text("c 1:3 rwm")
+        # What the driver answers then.
+        here.fault("error", "--call", "*", "--code", "4")
+        here.agent.signal(signal.SIGHUP)
+        here.await_allocatable(0)
+        here.await_problem("no longer allowed to open", "nvidiactl", "systemd")
+        (group / "devices.allow").write_text("c 1:3 rwm")
         here.sim("clear")
         here.await_allocatable(8)
         here.await_health("ok")
