@@ -39,7 +39,7 @@ void Sampler::Shared::run() {
       taken = std::exchange(mail, Mail{});
     }
     if (taken.stop) break;
-    take(std::move(taken));
+    take(taken);
     if (Steady::now() >= due) collect();
     publish();
   }
@@ -49,7 +49,7 @@ void Sampler::Shared::run() {
   changed.notify_all();
 }
 
-void Sampler::Shared::take(Mail taken) {
+void Sampler::Shared::take(const Mail& taken) {
   for (const nvml::Event& event : taken.events) {
     if (event.type != nvml::Event::Type::kXid) continue;
     xids.add(options.clock->mono_ms(), event.uuid, event.gpu_instance,

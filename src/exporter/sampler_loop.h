@@ -148,7 +148,7 @@ struct Sampler::Shared : std::enable_shared_from_this<Shared> {
   std::chrono::steady_clock::time_point due = std::chrono::steady_clock::now();
 
   void run();
-  void take(Mail taken);
+  void take(const Mail& taken);
   void take_node();
   void collect();
   bool ensure_driver();
