@@ -23,7 +23,6 @@
 namespace kerf::cli {
 namespace {
 
-using doctor::Finding;
 using doctor::Severity;
 
 constexpr int kAgentPatienceMs = 5'000;

@@ -13,6 +13,7 @@
 #include "kube/client.h"
 
 #include <asio/io_context.hpp>
+#include <fmt/format.h>
 
 namespace kerf::doctor {
 namespace {
@@ -88,7 +89,8 @@ class Asker {
 
 std::string selector_of(const std::map<std::string, std::string>& labels) {
   std::vector<std::string> parts;
-  for (const auto& [key, value] : labels) parts.push_back(key + "=" + value);
+  parts.reserve(labels.size());
+  for (const auto& [key, value] : labels) parts.push_back(fmt::format("{}={}", key, value));
   return kube::escape(join(parts, ","));
 }
 

@@ -11,20 +11,20 @@
 
 namespace kerf::doctor {
 
-Result<std::vector<NodeObject>> nodes_of(std::string_view json);
+Result<std::vector<NodeObject>> nodes_of(std::string_view text);
 
 // Of DaemonSets those that are device plugins for NVIDIA GPUs, by name and labels: kerf's, and
 // NVIDIA's own as its manifests, its chart and the GPU operator name it.
-Result<std::vector<DaemonSetObject>> plugins_of(std::string_view json);
+Result<std::vector<DaemonSetObject>> plugins_of(std::string_view text);
 
 // Pods of any phase. What they ask for counts only resources of NVIDIA.
-Result<std::vector<PodObject>> pods_of(std::string_view json);
+Result<std::vector<PodObject>> pods_of(std::string_view text);
 
 // The objects' names, of any kind.
-Result<std::vector<std::string>> names_of(std::string_view json);
+Result<std::vector<std::string>> names_of(std::string_view text);
 
 // Of Events the Warnings about an object, newest first, as "reason: message"; at most two.
-Result<std::vector<std::string>> complaints_of(std::string_view json, std::string_view kind,
+Result<std::vector<std::string>> complaints_of(std::string_view text, std::string_view kind,
                                                std::string_view name);
 
 }  // namespace kerf::doctor
