@@ -201,7 +201,8 @@ class Loader {
     for (const auto& [path, position] : file.positions) {
       bool is_flag = find_file_flag(path) != nullptr;
       if (path.starts_with("sharing.") || path.starts_with("resources.") ||
-          path.starts_with("health.") || path.starts_with("usage.") || (path.starts_with("power.") && !is_flag)) {
+          path.starts_with("health.") || path.starts_with("usage.") ||
+          (path.starts_with("power.") && !is_flag)) {
         effective.provenance.push_back({path, file_source(path)});
       }
     }

@@ -113,10 +113,10 @@ struct PodUse {
   unsigned processes = 0;
   std::uint64_t memory_bytes = 0;
   std::optional<std::uint64_t> limit_bytes;
-  bool over_limit = false;            // for longer than the watchdog's window
-  std::optional<double> busy_ratio;   // of the GPU's time, 0 to 1
+  bool over_limit = false;           // for longer than the watchdog's window
+  std::optional<double> busy_ratio;  // of the GPU's time, 0 to 1
   std::optional<double> power_watts;
-  double energy_joules = 0;           // since it was first seen
+  double energy_joules = 0;  // since it was first seen
 };
 
 // A figure at regular moments, oldest first; a gap is absent.
