@@ -17,7 +17,9 @@ USUAL_LABELS = (LABEL, "feature.node.kubernetes.io/pci-10de.present", "nvidia.co
 # Where a container of the plugin's pod may write, besides memory: all of it is the kubelet's.
 KUBELETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/dev/termination-log",
             "/var/lib/kubelet/device-plugins")
-IN_MEMORY = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
+# A read-only mount of a directory says nothing of what is mounted below it: /dev/shm below /dev.
+IN_MEMORY = ("proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mqueue", "hugetlbfs", "cgroup", "cgroup2",
+             "bpf", "configfs", "debugfs", "pstore", "securityfs", "tracefs")
 
 
 class Manifests:
