@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "agent/memory_police.h"
 #include "agent/pod_actions.h"
@@ -58,7 +63,7 @@ class UsageComponent final : public Component {
       log::info("usage", "without the API server: no quotas, Events or evictions",
                 {{"why", no_access_->text()}});
     }
-    police_.emplace(actions_.get(), surroundings.note);
+    police_ = std::make_unique<MemoryPolice>(actions_.get(), surroundings.note);
     police_->configure(options_);
     pods::FollowerOptions follow;
     follow.socket = effective.process.pod_resources_socket;
@@ -184,7 +189,7 @@ class UsageComponent final : public Component {
     options.interval = interval_of(options_);
     sampler_ = std::make_unique<usage::Sampler>(
         std::move(options), [this, gate = gate_](usage::Sample sample) {
-          gate->post([this, sample = std::move(sample)]() mutable { take(std::move(sample)); });
+          gate->post([this, sample = std::move(sample)] { take(sample); });
         });
     sampler_->set_pods(follower_->current());
   }
@@ -211,7 +216,7 @@ class UsageComponent final : public Component {
     surroundings_.held(held, pods->asked_ms);
   }
 
-  void take(usage::Sample sample) {
+  void take(const usage::Sample& sample) {
     if (!plan_) return;
     pass_on_holders();
     const inventory::Snapshot& snapshot = *plan_->snapshot;
@@ -248,8 +253,12 @@ class UsageComponent final : public Component {
     for (const auto& [uuid, error] : sample.failures) now.insert(uuid);
     for (const std::string& each : now) {
       if (failing_.contains(each)) continue;
-      const Error& why = each == "driver" ? *sample.driver : sample.failures.at(each);
-      log::warn("usage", "use is not known", why);
+      auto failure = sample.failures.find(each);
+      if (failure != sample.failures.end()) {
+        log::warn("usage", "use is not known", failure->second);
+      } else if (sample.driver) {
+        log::warn("usage", "use is not known", *sample.driver);
+      }
     }
     for (const std::string& each : failing_) {
       if (!now.contains(each)) log::info("usage", "use is known again", {{"gpu", each}});
@@ -271,7 +280,7 @@ class UsageComponent final : public Component {
   std::set<std::string> failing_;
   std::unique_ptr<kube::Client> client_;  // before those who use it
   std::unique_ptr<PodActions> actions_;
-  std::optional<MemoryPolice> police_;
+  std::unique_ptr<MemoryPolice> police_;  // never null
   std::unique_ptr<pods::Follower> follower_;
   std::unique_ptr<usage::Sampler> sampler_;  // last: its thread uses what is above
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 namespace kerf::agent {
@@ -229,7 +230,11 @@ void describe_usage(const usage::Account& account, const UsageHistory& history,
       if (here && devices.contains(key.uuid))
         out.pods.push_back(pod_use(key, each, over.contains(key)));
     }
-    std::ranges::stable_sort(out.pods, std::greater<>(), &metrics::PodUse::memory_bytes);
+    // Not std::stable_sort, whose helper is deprecated: names make the order one and the same.
+    std::ranges::sort(out.pods, [](const metrics::PodUse& a, const metrics::PodUse& b) {
+      return std::tie(b.memory_bytes, a.pod_namespace, a.pod, a.container, a.device) <
+             std::tie(a.memory_bytes, b.pod_namespace, b.pod, b.container, b.device);
+    });
   }
 }
 
