@@ -3,7 +3,8 @@
 // a busy machine slows both. Prints a table of figures and ratios; judges nothing.
 //
 //   wire_bench --kerf PROGRAM --nvml LIBRARY --machines DIR --echo PROGRAM
-//              [--idle SECONDS] [--calls N]
+//              [--idle SECONDS] [--calls N] [--allocates N] [--updates N]
+//              [--only start|calls|topology|growth]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -38,7 +39,11 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 struct Arguments {
-  std::map<std::string, std::string> values = {{"idle", "30"}, {"calls", "20000"}, {"only", ""}};
+  std::map<std::string, std::string> values = {{"idle", "30"},
+                                               {"calls", "20000"},
+                                               {"allocates", "1000000"},
+                                               {"updates", "10000"},
+                                               {"only", ""}};
   const std::string& operator[](const std::string& name) const { return values.at(name); }
   int number(const std::string& name) const { return std::atoi(values.at(name).c_str()); }
 };
@@ -81,6 +86,8 @@ class Process {
   }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
+
+  void signal(int number) const { kill(pid_, number); }
 
   // A field of /proc/<pid>/status, in its unit (kB, count).
   long status(const std::string& field) const {
@@ -241,9 +248,7 @@ class Node {
  public:
   Node(const Arguments& arguments, const std::string& machine, int replicas)
       : arguments_(arguments), machine_(machine) {
-    std::ofstream(directory + "/config.yaml")
-        << "version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
-        << "      - {name: nvidia.com/gpu, replicas: " << replicas << "}\n";
+    share(replicas);
     kubelet = std::make_unique<kubelet_sim::Kubelet>(
         kubelet_sim::Kubelet::Options{directory + "/dp", "", [this](const std::string& line) {
                                         if (line.rfind("registered", 0) == 0)
@@ -251,12 +256,18 @@ class Node {
                                       }});
     kubelet->start();
   }
+  void share(int replicas) const {
+    std::ofstream(directory + "/config.yaml")
+        << "version: v1\nsharing:\n  timeSlicing:\n    resources:\n"
+        << "      - {name: nvidia.com/gpu, replicas: " << replicas << "}\n";
+  }
   std::unique_ptr<Process> agent(bool http) const {
     std::vector<std::string> command = {arguments_["kerf"],
                                         "agent",
                                         "--kubelet-socket=" + directory + "/dp/kubelet.sock",
                                         "--config-file=" + directory + "/config.yaml",
                                         "--nvml-library=" + arguments_["nvml"],
+                                        "--state-dir=" + directory + "/state",
                                         std::string("--listen=") + (http ? "127.0.0.1:0" : "none")};
     return std::make_unique<Process>(
         command,
@@ -269,6 +280,12 @@ class Node {
     return kubelet->wait_until(milliseconds(10'000), [this] {
       auto known = kubelet->resources();
       return !known.empty() && known.front().allocatable > 0;
+    });
+  }
+  bool allocatable(int count) const {
+    return kubelet->wait_until(milliseconds(10'000), [this, count] {
+      auto known = kubelet->resources();
+      return !known.empty() && known.front().allocatable == static_cast<std::size_t>(count);
     });
   }
   std::vector<std::string> ids() const {
@@ -419,6 +436,38 @@ void measure_calls(const Arguments& arguments) {
       static_cast<double>(echo->status("VmRSS")) / 1024, "MB", "<= 16 MB");
 }
 
+// What stays in memory of a million Allocates, and of lists that were sent anew again and again.
+void measure_growth(const Arguments& arguments) {
+  Node node(arguments, "h200x8-hgx.yaml", 10);
+  const std::string echo_socket = node.directory + "/echo";
+  auto echo = start_echo(arguments, echo_socket, nullptr);
+  auto agent = node.agent(true);
+  if (!node.ready()) node.fail();
+  const std::vector<std::string> ids = node.ids();
+  const auto tell = [&](const char* when) {
+    row(when, static_cast<double>(agent->status("VmRSS")) / 1024,
+        static_cast<double>(echo->status("VmRSS")) / 1024, "MB", "no growth, <= 16 MB");
+  };
+  const auto call_both = [&](int calls) {
+    throughput([&] { return allocate_call(node.socket(), ids.front()); }, calls);
+    throughput([&] { return echo_call(echo_socket); }, calls);
+  };
+  const int allocates = arguments.number("allocates");
+  call_both(allocates / 10);
+  tell("RSS after a tenth of the Allocates");
+  call_both(allocates - allocates / 10);
+  tell(("RSS after " + std::to_string(allocates) + " Allocates").c_str());
+  const int updates = arguments.number("updates");
+  for (int done = 0; done < updates; ++done) {
+    const int replicas = done % 2 == 0 ? 11 : 10;
+    node.share(replicas);
+    agent->signal(SIGHUP);
+    if (!node.allocatable(8 * replicas)) node.fail();
+    if (done + 1 == updates / 10) tell("RSS after a tenth of the list updates");
+  }
+  tell(("RSS after " + std::to_string(updates) + " list updates").c_str());
+}
+
 // Requests about many devices, each kind on a machine of its own.
 void measure_topology(const Arguments& arguments) {
   Scratch directory;
@@ -440,7 +489,8 @@ int main(int argc, char** argv) {
     if (!arguments.values.contains(needed)) {
       std::fprintf(stderr,
                    "usage: wire_bench --kerf PROGRAM --nvml LIBRARY --machines DIR --echo PROGRAM "
-                   "[--idle SECONDS] [--calls N] [--only start|calls|topology]\n");
+                   "[--idle SECONDS] [--calls N] [--allocates N] [--updates N] "
+                   "[--only start|calls|topology|growth]\n");
       return 2;
     }
   }
@@ -454,5 +504,6 @@ int main(int argc, char** argv) {
   if (only.empty() || only == "start") measure_start(arguments);
   if (only.empty() || only == "calls") measure_calls(arguments);
   if (only.empty() || only == "topology") measure_topology(arguments);
+  if (only == "growth") measure_growth(arguments);  // takes minutes
   return 0;
 }
