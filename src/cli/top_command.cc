@@ -100,11 +100,12 @@ std::string spark(const Series& series, double high) {
   std::string out;
   const std::size_t count = std::min(series.size(), kSparkWidth);
   for (std::size_t i = series.size() - count; i < series.size(); ++i) {
-    if (!series[i]) {
+    const std::optional<double>& value = series[i];
+    if (!value) {
       out += ' ';
       continue;
     }
-    const double part = std::clamp(*series[i] / high, 0.0, 1.0);
+    const double part = std::clamp(*value / high, 0.0, 1.0);
     out += kMarks[std::min<std::size_t>(7, static_cast<std::size_t>(part * 8))];
   }
   return out;
@@ -182,10 +183,9 @@ void print_gpu(const GpuStatus& gpu, Screen& screen) {
   screen.line(fmt::format("  power {:>5} {:>{}}  {}", or_dash(use.power_watts, 1, "W"),
                           or_dash(use.temperature_celsius, 1, "°C"), kBarWidth,
                           spark(use.power, most)));
-  const double part = use.memory_used_bytes && use.memory_total_bytes.value_or(0) > 0
-                          ? static_cast<double>(*use.memory_used_bytes) /
-                                static_cast<double>(*use.memory_total_bytes)
-                          : 0;
+  const auto used = static_cast<double>(use.memory_used_bytes.value_or(0));
+  const auto total = static_cast<double>(use.memory_total_bytes.value_or(0));
+  const double part = total > 0 ? used / total : 0;
   screen.line(fmt::format("  memory      {}  {}", bar(part), memory));
   if (!use.pods.empty()) {
     screen.line(fmt::format("  {:<44}  {:>5}  {:>20}  {:>6}  {:>7}  {:>12}", "POD", "SHARE",
