@@ -17,8 +17,8 @@
 #include "cli/busy_command.h"
 #include "cli/config_command.h"
 #include "cli/config_manager_command.h"
-#include "cli/exporter_command.h"
 #include "cli/doctor_command.h"
+#include "cli/exporter_command.h"
 #include "cli/install_hook.h"
 #include "cli/inventory_command.h"
 #include "cli/labels_command.h"
@@ -110,8 +110,7 @@ constexpr Command kLinks[] = {
      [](Args args) { return kerf::cli::run_mps_control_daemon(args, environ); }},
     {"kerf-cdi-hook", "", [](Args args) { return kerf::hook::run(args); }},
     {"nvidia-smi", "", [](Args args) { return kerf::cli::run_smi(args); }},
-    {"dcgm-exporter", "",
-     [](Args args) { return kerf::cli::run_exporter(args, environ); }},
+    {"dcgm-exporter", "", [](Args args) { return kerf::cli::run_exporter(args, environ); }},
     {"lsmod", "", [](Args args) { return kerf::cli::run_lsmod(args, Roots::below("/")); }},
     {"ls", "", [](Args args) { return kerf::cli::run_ls(args, Roots::below("/")); }},
 };

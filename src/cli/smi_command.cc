@@ -31,7 +31,7 @@ constexpr int kBadArguments = 2;
 constexpr int kUnknownError = 255;
 
 constexpr const char* kUsage =
-    "usage: nvidia-smi [OPTIONS]            (kerf smi)\n\n"
+    "usage: kerf smi [OPTIONS]    (also when called as nvidia-smi)\n\n"
     "Those of NVIDIA's nvidia-smi that show GPUs and set their power; kerf's own program.\n\n"
     "  -L, --list-gpus            one line a GPU\n"
     "  --query-gpu=FIELDS         with --format=csv[,noheader][,nounits]; --help-query-gpu lists\n"
