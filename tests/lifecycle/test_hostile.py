@@ -1,5 +1,6 @@
 """Wrong flags, taken addresses, missing rights, closed streams, crowds."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -184,13 +185,19 @@ class ClosedStreams(node.NodeTest):
         here.start_agent(program=("sh", "-c", '"$@" 2>&1 | true', "sh", KERF, "agent"))
         here.await_allocatable(8)
         agent = children(here.agent.pid)[0]
-        self.addCleanup(lambda: [os.kill(pid, 9) for pid in children(here.agent.pid)])
+        self.addCleanup(end_children, here.agent.pid)
         for turn in range(3):
             here.write_config(config(3 + turn))
             here.await_allocatable(2 * (3 + turn))
         os.kill(agent, 15)
         here.await_allocatable(0)
         self.assertLeavesNothing(here)
+
+
+def end_children(pid):
+    for child in children(pid):
+        with contextlib.suppress(ProcessLookupError):  # it may be ending by itself
+            os.kill(child, 9)
 
 
 def children(pid):
