@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <iterator>
 #include <malloc.h>
 #include <memory>
@@ -24,6 +25,7 @@
 #include "allocate/preferred.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/own_code.h"
 #include "base/strings.h"
 #include "health/watcher.h"
 #include "http/site.h"
@@ -33,9 +35,13 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 
 namespace kerf::agent {
 namespace {
+
+// By then the kubelet knows us and has called.
+constexpr std::chrono::seconds kSettled{1};
 
 sigset_t handled_signals() {
   sigset_t set;
@@ -164,6 +170,10 @@ int Agent::run() {
     return 1;
   }
   source_.watch(loop_, node_.effective().process.config_file, [this] { reload(); });
+  asio::steady_timer settled(loop_, kSettled);
+  settled.async_wait([](std::error_code cancelled) {
+    if (!cancelled) let_go_of_idle_code();
+  });
   loop_.run();
   source_.stop();
   steps.tear_down();

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/own_code.h"
 #include "base/put_file.h"
 #include "base/result.h"
 #include "base/roots.h"
@@ -139,6 +140,17 @@ TEST_F(PuttingAFile, ThatCannotBePutNamesPathAndRemedyAndLeavesNothing) {
   std::filesystem::create_directory(directory_ + "/taken");
   EXPECT_FALSE(put_file(directory_ + "/taken", "x", {}));
   EXPECT_EQ(entries(), 1U);
+}
+
+TEST(IdleCode, IsLetGoOfAndRunsAgain) {
+  auto resident = [] {
+    const std::string status = read_file("/proc/self/status").value();
+    return std::stol(status.substr(status.find("RssFile:") + 8));
+  };
+  const long before = resident();
+  let_go_of_idle_code();
+  const long after = resident();
+  EXPECT_LT(after, before);
 }
 
 }  // namespace
