@@ -1,5 +1,6 @@
 #include "base/own_code.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,11 +16,10 @@ void let_go_of_idle_code() {
   const auto end = reinterpret_cast<std::uintptr_t>(etext);
   if (begin == 0 || end <= begin) return;
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const std::uintptr_t first = (begin + page - 1) / page * page;
-  const std::uintptr_t last = end / page * page;
-  if (last <= first) return;
-  // Headers, read-only data and code: private, never written, so nothing but the mapping is lost.
-  madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const std::uintptr_t skipped = (page - begin % page) % page;
+  const std::uintptr_t size = (end - begin - std::min(skipped, end - begin)) / page * page;
+  // Headers and code: private and never written, so nothing but the mapping is lost.
+  if (size > 0) madvise(const_cast<char*>(__executable_start) + skipped, size, MADV_DONTNEED);
 }
 
 }  // namespace kerf
