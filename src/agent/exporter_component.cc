@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "agent/api_client.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "exporter/attribution.h"
@@ -22,8 +23,6 @@
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <nlohmann/json.hpp>
-
-extern "C" char** environ;
 
 namespace kerf::agent {
 namespace {
@@ -153,8 +152,7 @@ class ExporterComponent final : public Component {
 
  private:
   void connect() {
-    Result<kube::Access> access =
-        kube::find_access(process_.kubeconfig, config::env_from(environ), Roots::below("/"));
+    Result<kube::Access> access = find_api(process_);
     if (!access) {
       log::warn("exporter", "no API server: pods keep their labels and UIDs to themselves",
                 access.error());
@@ -162,11 +160,8 @@ class ExporterComponent final : public Component {
       if (given_.config_map == "none") map_error_.reset();
       return;
     }
-    kube::ClientOptions options;
-    options.requests_per_second = process_.kube_api_qps;
-    options.burst = process_.kube_api_burst;
-    options.user_agent = "kerf/" + surroundings_.version;
-    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access), options);
+    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access),
+                                             api_options(process_, surroundings_.version));
   }
 
   void follow_pods() {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "agent/api_client.h"
 #include "base/log.h"
 #include "config/duration.h"
 #include "kube/client.h"
@@ -221,24 +222,16 @@ class LabelsComponent final : public Component {
   }
 
   Status connect() {
-    if (process_.node_name.empty()) {
-      return fail(Kind::kInvalid, "required flag node-name not set", "--node-name",
-                  "set NODE_NAME from the field spec.nodeName");
-    }
-    // The service account is mounted into this container, whatever the host's root is.
-    Result<kube::Access> access =
-        kube::find_access(process_.kubeconfig, config::env_from(environ), Roots::below("/"));
+    if (Status named = needs_node_name(process_); !named) return named;
+    Result<kube::Access> access = find_api(process_);
     if (!access) return fail(std::move(access.error()));
     labels::Target target;
     target.node = process_.node_name;
     target.name_space = process_.name_space.empty() ? access->name_space : process_.name_space;
     target.pod = process_.pod_name;
     target.node_itself = place_.kind == Place::Kind::kNode;
-    kube::ClientOptions options;
-    options.requests_per_second = process_.kube_api_qps;
-    options.burst = std::max(process_.kube_api_burst, 1U);
-    options.user_agent = "kerf/" + surroundings_.version;
-    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access), options);
+    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access),
+                                             api_options(process_, surroundings_.version));
     publisher_ = std::make_unique<labels::Publisher>(
         [this](kube::Request request, kube::Answer done) {
           client_->request(std::move(request), std::move(done));

@@ -20,7 +20,6 @@ void Ledger::available(std::span<const std::string_view> healthy,
       uses_.emplace(id, Use{now_ms, Source::kPreferredAllocation, {}});
     }
   }
-  exact_ = true;
 }
 
 void Ledger::pod_resources(std::span<const ContainerDevices> containers, std::int64_t asked_ms,
@@ -39,7 +38,6 @@ void Ledger::pod_resources(std::span<const ContainerDevices> containers, std::in
     if (use.source == Source::kAllocate && use.since_ms >= asked_ms) next.try_emplace(id, use);
   }
   uses_ = std::move(next);
-  exact_ = true;
 }
 
 void Ledger::keep_only(std::span<const std::string> ids) {

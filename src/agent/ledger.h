@@ -49,12 +49,9 @@ class Ledger {
   // nullptr when free as far as known.
   const Use* find(const std::string& id) const;
   std::size_t size() const { return uses_.size(); }
-  // True when nobody but Allocate has told so far, so that returned devices are not noticed.
-  bool exact() const { return exact_; }
 
  private:
   std::map<std::string, Use, std::less<>> uses_;
-  bool exact_ = false;
 };
 
 }  // namespace kerf::agent

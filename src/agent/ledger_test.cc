@@ -10,7 +10,6 @@ TEST(Ledger, TakesAllocateAtItsWordUntilSomebodyKnowsBetter) {
   ledger.allocated(Ids{"a::0", "a::1"}, 10);
   ASSERT_NE(ledger.find("a::1"), nullptr);
   EXPECT_EQ(ledger.find("a::1")->since_ms, 10);
-  EXPECT_FALSE(ledger.exact());
 }
 
 TEST(Ledger, LearnsReturnedDevicesFromWhatTheKubeletCallsAvailable) {
@@ -20,7 +19,6 @@ TEST(Ledger, LearnsReturnedDevicesFromWhatTheKubeletCallsAvailable) {
   EXPECT_EQ(ledger.find("a::0"), nullptr);
   EXPECT_EQ(ledger.find("a::1")->since_ms, 10);
   EXPECT_EQ(ledger.find("a::2")->source, Source::kPreferredAllocation);
-  EXPECT_TRUE(ledger.exact());
 }
 
 TEST(Ledger, DoesNotCallAnUnhealthyDeviceInUseBecauseItIsNotAvailable) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "agent/api_client.h"
 #include "agent/kube_events.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -68,13 +69,8 @@ std::string label_of(std::string_view node, const std::string& label) {
 
 Result<NamedConfigOptions> named_config_options(const config::ProcessOptions& process,
                                                 const std::string& version) {
-  if (process.node_name.empty()) {
-    return fail(Kind::kInvalid, "required flag node-name not set", "--node-name",
-                "set NODE_NAME from the field spec.nodeName");
-  }
-  // The service account is mounted into this container, whatever the host's root is.
-  Result<kube::Access> access =
-      kube::find_access(process.kubeconfig, config::env_from(environ), Roots::below("/"));
+  if (Status named = needs_node_name(process); !named) return fail(std::move(named.error()));
+  Result<kube::Access> access = find_api(process);
   if (!access) return fail(std::move(access.error()));
   NamedConfigOptions options;
   options.access = std::move(*access);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/api_client.h"
 #include "agent/memory_police.h"
 #include "agent/pod_actions.h"
 #include "agent/usage_view.h"
@@ -164,19 +165,11 @@ class UsageComponent final : public Component {
   };
 
   Status connect(const config::ProcessOptions& process) {
-    if (process.node_name.empty()) {
-      return fail(Kind::kInvalid, "the node's name is not known", "--node-name",
-                  "set NODE_NAME from the field spec.nodeName");
-    }
-    // The service account is mounted into this container, whatever the host's root is.
-    Result<kube::Access> access =
-        kube::find_access(process.kubeconfig, config::env_from(environ), Roots::below("/"));
+    if (Status named = needs_node_name(process); !named) return named;
+    Result<kube::Access> access = find_api(process);
     if (!access) return fail(std::move(access.error()));
-    kube::ClientOptions options;
-    options.requests_per_second = process.kube_api_qps;
-    options.burst = std::max(process.kube_api_burst, 1U);
-    options.user_agent = "kerf/" + surroundings_.version;
-    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access), options);
+    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access),
+                                             api_options(process, surroundings_.version));
     actions_ = std::make_unique<PodActions>(*client_, system_clock(), process.node_name, "kerf");
     return {};
   }

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "http/json_read.h"
 #include "http/json_writer.h"
 #include "http/use_json.h"
 
@@ -114,29 +115,6 @@ void write_node(JsonWriter& out, const NodeStatus& node) {
       .field("connected", node.kubelet.connected)
       .field("detail", node.kubelet.detail)
       .close('}');
-}
-
-// Reading: whatever is missing or of another type keeps the default.
-template <typename T>
-void get(const json& from, const char* key, T& to) {
-  if (!from.is_object()) return;
-  auto found = from.find(key);
-  if (found == from.end()) return;
-  if constexpr (std::is_same_v<T, std::string>) {
-    if (found->is_string()) to = found->get<std::string>();
-  } else if constexpr (std::is_same_v<T, bool>) {
-    if (found->is_boolean()) to = found->get<bool>();
-  } else if constexpr (std::is_unsigned_v<T>) {
-    if (found->is_number_unsigned()) to = found->get<T>();
-  } else {
-    if (found->is_number_integer()) to = found->get<T>();
-  }
-}
-
-template <typename T>
-void get(const json& from, const char* key, std::optional<T>& to) {
-  if (!from.is_object() || !from.contains(key) || !from[key].is_number_integer()) return;
-  to = from[key].get<T>();
 }
 
 const json& child(const json& from, const char* key) {

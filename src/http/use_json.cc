@@ -3,7 +3,8 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
-#include <type_traits>
+
+#include "http/json_read.h"
 
 #include <nlohmann/json.hpp>
 
@@ -48,30 +49,6 @@ void write_pod(JsonWriter& out, const PodUse& pod) {
   write_number(out, "power_watts", pod.power_watts);
   write_number(out, "energy_joules", pod.energy_joules);
   out.close('}');
-}
-
-template <typename T>
-void get(const json& from, const char* key, T& to) {
-  auto found = from.find(key);
-  if (found == from.end()) return;
-  if constexpr (std::is_same_v<T, std::string>) {
-    if (found->is_string()) to = found->get<std::string>();
-  } else if constexpr (std::is_same_v<T, bool>) {
-    if (found->is_boolean()) to = found->get<bool>();
-  } else if constexpr (std::is_same_v<T, double>) {
-    if (found->is_number()) to = found->get<double>();
-  } else if constexpr (std::is_unsigned_v<T>) {
-    if (found->is_number_unsigned()) to = found->get<T>();
-  } else {
-    if (found->is_number_integer()) to = found->get<T>();
-  }
-}
-
-template <typename T>
-void get(const json& from, const char* key, std::optional<T>& to) {
-  auto found = from.find(key);
-  if (found == from.end() || !found->is_number()) return;
-  get(from, key, to.emplace());
 }
 
 Series read_series(const json& from, const char* key) {
