@@ -288,7 +288,8 @@ Status Agent::start_components() {
       [this] { publish(); }, [this](int exit_status) { end(exit_status); },
       [this](std::span<const ContainerDevices> held, std::int64_t asked_ms) {
         node_.pod_resources(held, asked_ms);
-      });
+      },
+      std::make_shared<SharedPods>(loop_, version_));
   const config::Effective& effective = node_.effective();
   auto made = make_components(effective.process.components, effective, *surroundings_);
   if (!made) return fail(std::move(made.error()));

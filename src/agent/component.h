@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/ledger.h"
+#include "agent/shared_pods.h"
 #include "base/result.h"
 #include "base/roots.h"
 #include "config/load.h"
@@ -38,6 +39,8 @@ struct Surroundings {
   std::function<void(int)> end;
   // Who holds which device, as the kubelet told when asked at that time (wall clock, milliseconds).
   std::function<void(std::span<const ContainerDevices>, std::int64_t asked_ms)> held;
+  // What the kubelet and the API server tell of the node's pods. Never null.
+  std::shared_ptr<SharedPods> pods;
 };
 
 // What is known now. `plan` is null until configuration and inventory are both known; with a plan

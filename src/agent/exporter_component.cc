@@ -7,18 +7,15 @@
 #include <unistd.h>
 #include <utility>
 
-#include "agent/api_client.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "exporter/attribution.h"
 #include "exporter/exporter.h"
 #include "exporter/selection.h"
 #include "inventory/types.h"
-#include "kube/access.h"
 #include "kube/client.h"
 #include "nvml/library.h"
 #include "pods/attribute.h"
-#include "pods/follower.h"
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
@@ -77,7 +74,7 @@ class ExporterComponent final : public Component {
       attribution_.patterns.emplace_back(pattern, std::regex::ECMAScript | std::regex::optimize);
     }
     const bool wants_map = given_.config_map != "none";
-    if (wants_map || (given_.kubernetes && (given_.pod_labels || given_.pod_uid))) connect();
+    if (wants_map || wants_facts()) connect(wants_map);
     if (given_.kubernetes) follow_pods();
     if (wants_map) read_config_map();
   }
@@ -97,8 +94,7 @@ class ExporterComponent final : public Component {
   void stop() override {
     stopping_ = true;
     map_timer_.cancel();
-    follower_.reset();
-    client_.reset();
+    interest_.reset();
     exporter_->stop();
   }
 
@@ -151,34 +147,29 @@ class ExporterComponent final : public Component {
   }
 
  private:
-  void connect() {
-    Result<kube::Access> access = find_api(process_);
-    if (!access) {
-      log::warn("exporter", "no API server: pods keep their labels and UIDs to themselves",
-                access.error());
-      map_error_ = std::move(access.error());
-      if (given_.config_map == "none") map_error_.reset();
+  bool wants_facts() const { return given_.kubernetes && (given_.pod_labels || given_.pod_uid); }
+
+  void connect(bool wants_map) {
+    auto client = surroundings_.pods->client(process_);
+    if (client) {
+      client_ = std::move(*client);
       return;
     }
-    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access),
-                                             api_options(process_, surroundings_.version));
+    log::warn("exporter", "no API server: pods keep their labels and UIDs to themselves",
+              client.error());
+    if (wants_map) map_error_ = std::move(client.error());
   }
 
   void follow_pods() {
-    pods::FollowerOptions options;
-    options.socket = process_.pod_resources_socket;
-    options.interval =
+    const milliseconds interval =
         std::clamp(milliseconds(given_.interval_ms), milliseconds(1'000), milliseconds(30'000));
-    options.node = process_.node_name;
-    const bool wants_facts = given_.pod_labels || given_.pod_uid;
-    follower_ = std::make_unique<pods::Follower>(surroundings_.loop, std::move(options),
-                                                 wants_facts ? client_.get() : nullptr,
-                                                 [this] { attribute(); });
+    interest_ =
+        surroundings_.pods->follow(process_, {interval, wants_facts(), [this] { attribute(); }});
   }
 
   void attribute() {
-    if (stopping_ || !follower_ || !snapshot_) return;
-    const pods::PodsPtr pods = follower_->current();
+    if (stopping_ || !interest_ || !snapshot_) return;
+    const pods::PodsPtr pods = surroundings_.pods->current();
     auto made = std::make_shared<exporter::Attribution>();
     if (pods->state == pods::State::kCurrent) {
       *made = exporter::attribution_of(pods::attribute(*pods, *snapshot_), attribution_);
@@ -237,8 +228,8 @@ class ExporterComponent final : public Component {
   const exporter::Selection selection_;
   std::unique_ptr<exporter::Exporter> exporter_;
   exporter::AttributionOptions attribution_;
-  std::unique_ptr<kube::Client> client_;
-  std::unique_ptr<pods::Follower> follower_;
+  std::shared_ptr<kube::Client> client_;
+  std::unique_ptr<SharedPods::Interest> interest_;
   asio::steady_timer map_timer_;
   std::optional<Error> map_error_;
   std::string map_text_;

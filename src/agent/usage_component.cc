@@ -21,7 +21,6 @@
 #include "kubelet/gate.h"
 #include "nvml/library.h"
 #include "pods/attribute.h"
-#include "pods/follower.h"
 #include "usage/account.h"
 #include "usage/layout.h"
 #include "usage/sampler.h"
@@ -66,12 +65,8 @@ class UsageComponent final : public Component {
     }
     police_ = std::make_unique<MemoryPolice>(actions_.get(), surroundings.note);
     police_->configure(options_);
-    pods::FollowerOptions follow;
-    follow.socket = effective.process.pod_resources_socket;
-    follow.interval = interval_of(options_);
-    follow.node = effective.process.node_name;
-    follower_ = std::make_unique<pods::Follower>(surroundings.loop, std::move(follow),
-                                                 client_.get(), [this] { pods_changed(); });
+    interest_ = surroundings.pods->follow(
+        effective.process, {interval_of(options_), client_ != nullptr, [this] { pods_changed(); }});
   }
   ~UsageComponent() override { stop(); }
 
@@ -95,9 +90,7 @@ class UsageComponent final : public Component {
   void stop() override {
     gate_->close();
     sampler_.reset();
-    follower_.reset();
-    // First the client: then nothing comes back to the others.
-    client_.reset();
+    interest_.reset();
   }
 
   void describe(metrics::NodeStatus& node) const override {
@@ -110,8 +103,8 @@ class UsageComponent final : public Component {
       out.push_back(
           {metrics::Severity::kDegraded, std::move(what), std::move(subject), std::move(remedy)});
     };
-    const pods::PodsPtr pods = follower_ ? follower_->current() : nullptr;
-    if (pods && (pods->state == pods::State::kAbsent || pods->state == pods::State::kStale)) {
+    const pods::PodsPtr pods = surroundings_.pods->current();
+    if (pods->state == pods::State::kAbsent || pods->state == pods::State::kStale) {
       add("it is not known who holds which device: " + pods->detail, "PodResources",
           "Mount the kubelet's pod-resources directory, or set --pod-resources-socket.");
     }
@@ -125,7 +118,7 @@ class UsageComponent final : public Component {
           no_access_->hint.empty() ? "" : no_access_->hint + ".");
     }
     std::optional<Error> failed = police_->problem();
-    if (!failed && follower_) failed = follower_->watch_error();
+    if (!failed) failed = surroundings_.pods->watch_error();
     if (failed) {
       add("usage: " + failed->what, failed->subject,
           failed->hint.empty() ? "" : failed->hint + ".");
@@ -139,9 +132,9 @@ class UsageComponent final : public Component {
         usage_families(account_, plan_ ? *plan_->snapshot : kNone, police_->over());
     for (metrics::Family& each : police_->families()) out.push_back(std::move(each));
     using metrics::Type;
-    const pods::PodsPtr pods = follower_ ? follower_->current() : std::make_shared<pods::Pods>();
+    const bool up = surroundings_.pods->current()->state == pods::State::kCurrent;
     out.push_back(lone("kerf_pod_resources_up", "Whether the kubelet says who holds which device.",
-                       Type::kGauge, pods->state == pods::State::kCurrent ? 1 : 0));
+                       Type::kGauge, up ? 1 : 0));
     const usage::SamplerStats stats = sampler_ ? sampler_->stats() : usage::SamplerStats();
     out.push_back(lone("kerf_usage_rounds_total", "Times that GPUs were asked who uses them.",
                        Type::kCounter, static_cast<double>(stats.rounds)));
@@ -166,10 +159,9 @@ class UsageComponent final : public Component {
 
   Status connect(const config::ProcessOptions& process) {
     if (Status named = needs_node_name(process); !named) return named;
-    Result<kube::Access> access = find_api(process);
-    if (!access) return fail(std::move(access.error()));
-    client_ = std::make_unique<kube::Client>(surroundings_.loop, std::move(*access),
-                                             api_options(process, surroundings_.version));
+    auto client = surroundings_.pods->client(process);
+    if (!client) return fail(std::move(client.error()));
+    client_ = std::move(*client);
     actions_ = std::make_unique<PodActions>(*client_, system_clock(), process.node_name, "kerf");
     return {};
   }
@@ -184,17 +176,17 @@ class UsageComponent final : public Component {
         std::move(options), [this, gate = gate_](usage::Sample sample) {
           gate->post([this, sample = std::move(sample)] { take(sample); });
         });
-    sampler_->set_pods(follower_->current());
+    sampler_->set_pods(surroundings_.pods->current());
   }
 
   void pods_changed() {
-    if (sampler_) sampler_->set_pods(follower_->current());
+    if (sampler_) sampler_->set_pods(surroundings_.pods->current());
     pass_on_holders();
     surroundings_.changed();
   }
 
   void pass_on_holders() {
-    const pods::PodsPtr pods = follower_->current();
+    const pods::PodsPtr pods = surroundings_.pods->current();
     if (pods->state != pods::State::kCurrent || pods->asked_ms == told_ms_) return;
     told_ms_ = pods->asked_ms;
     std::vector<ContainerDevices> held;
@@ -213,7 +205,8 @@ class UsageComponent final : public Component {
     if (!plan_) return;
     pass_on_holders();
     const inventory::Snapshot& snapshot = *plan_->snapshot;
-    const std::vector<pods::PodDevice> held = pods::attribute(*follower_->current(), snapshot);
+    const std::vector<pods::PodDevice> held =
+        pods::attribute(*surroundings_.pods->current(), snapshot);
     const std::map<std::string, usage::Layout> layouts =
         usage::layouts_of(snapshot, shares_of(*plan_), held, options_.quota_annotation);
     account_.keep_only(layouts);
@@ -271,10 +264,10 @@ class UsageComponent final : public Component {
   Last last_;
   unsigned unseen_rounds_ = 0;
   std::set<std::string> failing_;
-  std::unique_ptr<kube::Client> client_;  // before those who use it
+  std::shared_ptr<kube::Client> client_;  // before those who use it
   std::unique_ptr<PodActions> actions_;
   std::unique_ptr<MemoryPolice> police_;  // never null
-  std::unique_ptr<pods::Follower> follower_;
+  std::unique_ptr<SharedPods::Interest> interest_;
   std::unique_ptr<usage::Sampler> sampler_;  // last: its thread uses what is above
 };
 
