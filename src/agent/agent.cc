@@ -474,6 +474,7 @@ metrics::NodeStatus Agent::status() const {
 std::string Agent::scrape() const {
   metrics::AgentCounters counters;
   counters.compatibility = compatibility_;
+  counters.advertises = has_component("devices");
   counters.config = node_.config_stats();
   counters.http = http_stats(server_->stats());
   add_kubelet(*service_, counters);

@@ -113,8 +113,8 @@ TEST(CounterList, SortsCountersLabelsAndTheExportersOwn) {
 }
 
 TEST(ShippedLists, AreValidAndHaveWhatDashboardsNeed) {
-  for (const char* name :
-       {"default-counters.csv", "dcp-metrics-included.csv", "1.x-compatibility-metrics.csv"}) {
+  for (const char* name : {"default-counters.csv", "dcp-metrics-included.csv",
+                           "1.x-compatibility-metrics.csv", "kerf-counters.csv"}) {
     const std::string path = std::string("/etc/dcgm-exporter/") + name;
     const ParsedCounters parsed = parse_counters(shipped_list(path), name, false);
     EXPECT_TRUE(parsed.findings.empty()) << to_string(parsed.findings.front());

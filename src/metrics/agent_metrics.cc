@@ -1,5 +1,6 @@
 #include "metrics/agent_metrics.h"
 
+#include <algorithm>
 #include <array>
 
 namespace kerf::metrics {
@@ -62,7 +63,7 @@ void add_driver(Families& out, const NodeStatus& node) {
   }
 }
 
-void add_gpus(Families& out, const NodeStatus& node) {
+void add_gpus(Families& out, const NodeStatus& node, bool advertises) {
   Family info{"kerf_gpu_info", "A GPU of this node; always 1.", Type::kGauge, {}, {}};
   Family healthy{
       "kerf_gpu_healthy", "1 when the GPU may be given to new containers.", Type::kGauge, {}, {}};
@@ -99,6 +100,7 @@ void add_gpus(Families& out, const NodeStatus& node) {
     for (const MigStatus& mig : gpu.mig_devices) note(mig.health, mig.uuid);
     std::map<std::string, std::pair<double, double>> by_resource;
     for (const SliceStatus& slice : gpu.slices) {
+      if (!advertises) break;
       auto& [total, used] = by_resource[slice.resource];
       total += 1;
       used += slice.use ? 1 : 0;
@@ -115,22 +117,44 @@ void add_gpus(Families& out, const NodeStatus& node) {
   }
 }
 
+void add_xids(Families& out, const NodeStatus& node, const std::vector<XidStats>& xids) {
+  Family total{
+      "kerf_gpu_xids_total", "XIDs that the driver reported of a GPU.", Type::kCounter, {}, {}};
+  Family last{"kerf_gpu_xid_last_timestamp_seconds",
+              "When the driver last reported an XID of a GPU, in seconds since the epoch.",
+              Type::kGauge,
+              {},
+              {}};
+  for (const XidStats& stats : xids) {
+    const auto gpu = std::ranges::find(node.gpus, stats.uuid, &GpuStatus::uuid);
+    const Labels labels = {{"gpu", gpu == node.gpus.end() ? "" : std::to_string(gpu->index)},
+                           {"uuid", stats.uuid},
+                           {"xid", std::to_string(stats.xid)}};
+    total.samples.push_back({labels, number(stats.count)});
+    last.samples.push_back({labels, seconds(stats.last_ms)});
+  }
+  out.add(total.name, total.type, total.help).samples = std::move(total.samples);
+  out.add(last.name, last.type, last.help).samples = std::move(last.samples);
+}
+
 void add_resources(Families& out, const NodeStatus& node, const AgentCounters& counters) {
   Family& devices = out.add("kerf_devices", Type::kGauge,
                             "Devices advertised to the kubelet, by resource and health.");
-  for (const ResourceStatus& r : node.resources) {
+  const std::vector<ResourceStatus> resources =
+      counters.advertises ? node.resources : std::vector<ResourceStatus>();
+  for (const ResourceStatus& r : resources) {
     devices.samples.push_back({{{"resource", r.name}, {"health", "healthy"}}, number(r.healthy)});
     devices.samples.push_back(
         {{{"resource", r.name}, {"health", "unhealthy"}}, number(r.total - r.healthy)});
   }
   Family& registered = out.add("kerf_resource_registered", Type::kGauge,
                                "1 when the resource is registered with the kubelet.");
-  for (const ResourceStatus& r : node.resources) {
+  for (const ResourceStatus& r : resources) {
     registered.samples.push_back({{{"resource", r.name}}, r.registered ? 1.0 : 0.0});
   }
-  out.gauge("kerf_kubelet_connected",
+  out.known("kerf_kubelet_connected", Type::kGauge,
             "1 when the kubelet is there and every resource is registered with it.",
-            node.kubelet.connected ? 1 : 0);
+            counters.advertises ? std::optional(node.kubelet.connected ? 1.0 : 0.0) : std::nullopt);
   Family& registrations = out.add("kerf_registrations_total", Type::kCounter,
                                   "Attempts to register with the kubelet, by result.");
   for (const RegistrationStats& r : counters.registrations) {
@@ -226,7 +250,8 @@ std::vector<Family> agent_metrics(const NodeStatus& node, const AgentCounters& c
   Families out;
   add_node(out, node, counters);
   add_driver(out, node);
-  add_gpus(out, node);
+  add_gpus(out, node, counters.advertises);
+  add_xids(out, node, counters.xids);
   add_resources(out, node, counters);
   add_calls(out, "kerf_allocate", "Allocate", counters.allocate);
   add_calls(out, "kerf_preferred_allocation", "GetPreferredAllocation", counters.preferred);

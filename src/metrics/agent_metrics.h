@@ -35,6 +35,14 @@ struct NvmlStats {
   double stuck_seconds = 0;  // for how long a call has been past its deadline; 0 when none is
 };
 
+// How often the driver reported an XID of a GPU, those included that do not make it unhealthy.
+struct XidStats {
+  std::string uuid;  // empty when the driver did not say which GPU
+  std::uint64_t xid = 0;
+  std::uint64_t count = 0;
+  std::int64_t last_ms = 0;  // the newest one; since the epoch
+};
+
 struct ConfigStats {
   std::uint64_t reloads = 0;         // configurations put in force after the first
   std::uint64_t failures = 0;        // configurations refused
@@ -51,11 +59,15 @@ struct HttpStats {
 
 // Everything that is counted rather than read off the node's state.
 struct AgentCounters {
-  std::string compatibility;         // "v0.17.2 ... v0.20.0"
+  std::string compatibility;  // "v0.17.2 ... v0.20.0"
+  // Whether this process is the device plugin: one that runs other components alone says nothing of
+  // devices, so that sums over all processes of a node count them once.
+  bool advertises = true;
   std::vector<CallStats> allocate;   // one a resource
   std::vector<CallStats> preferred;  // one a resource
   std::vector<RegistrationStats> registrations;
   NvmlStats nvml;
+  std::vector<XidStats> xids;  // one a GPU and XID
   ConfigStats config;
   HttpStats http;
 };

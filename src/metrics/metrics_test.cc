@@ -10,7 +10,6 @@
 #include "metrics/exposition.h"
 #include "metrics/histogram.h"
 #include "metrics/process_stats.h"
-#include "nlohmann/json.hpp"
 #include "page/sample_nodes.h"
 
 namespace kerf::metrics {
@@ -32,6 +31,7 @@ AgentCounters counters() {
   out.registrations = {{"nvidia.com/gpu", 3, 1, 4}};
   out.nvml.calls = 7;
   out.nvml.errors = {{"gpu_is_lost", 2}};
+  out.xids = {{"GPU-6f1e2d3c-4b5a-4978-8695-000000a1b2c3", 79, 2, samples::kNow}};
   out.config = {2, 1, samples::kNow, false};
   out.http.responses = {{200, 7}, {404, 1}};
   return out;
@@ -74,14 +74,6 @@ void need_promtool() {
   std::string output;
   ASSERT_EQ(run("promtool --version", output), 0)
       << "promtool is missing: install Debian's package prometheus (./dev does)";
-}
-
-std::set<std::string> emitted_names() {
-  std::set<std::string> names;
-  for (const Family& family : agent_metrics(samples::healthy(), counters(), process())) {
-    names.insert(family.name);
-  }
-  return names;
 }
 
 TEST(Exposition, WritesHelpTypeAndSamplesInOrder) {
@@ -177,6 +169,24 @@ TEST(AgentMetrics, KeepTheirNamesWhateverTheStateOfTheNode) {
             types(render(agent_metrics(samples::no_driver(), {}, {}))));
 }
 
+TEST(AgentMetrics, OfAProcessThatIsNoDevicePluginSayNothingOfDevices) {
+  AgentCounters alone = counters();
+  alone.advertises = false;
+  const std::string text = render(agent_metrics(samples::healthy(), alone, process()));
+  for (const char* name : {"kerf_devices", "kerf_replicas", "kerf_replicas_allocated",
+                           "kerf_resource_registered", "kerf_kubelet_connected"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("# TYPE ") + name + " gauge\n"));
+    EXPECT_THAT(text, testing::Not(testing::ContainsRegex(std::string("\n") + name + "[{ ]")));
+  }
+  EXPECT_THAT(text, HasSubstr("\nkerf_gpu_healthy{"));
+}
+
+TEST(AgentMetrics, CountXidsByGpu) {
+  EXPECT_THAT(scrape(samples::one_unhealthy()),
+              HasSubstr("kerf_gpu_xids_total{gpu=\"0\",uuid=\"GPU-6f1e2d3c-4b5a-4978-8695-"
+                        "000000a1b2c3\",xid=\"79\"} 2\n"));
+}
+
 TEST(ProcessStats, AreReadFromProcfs) {
   auto stats = read_process_stats("/proc");
   ASSERT_TRUE(stats.cpu_seconds && stats.resident_bytes && stats.threads && stats.open_fds);
@@ -215,83 +225,6 @@ TEST(MetricsPage, DescribesExactlyTheMetricsThereAre) {
   EXPECT_NE(text->find("\n" + table + "\n"), std::string::npos)
       << "docs/metrics.md must hold this table:\n"
       << table;
-}
-
-struct Query {
-  std::string panel;
-  std::string expr;
-};
-
-std::vector<Query> dashboard_queries() {
-  auto text = read_file(KERF_SOURCE_DIR "/deploy/grafana/kerf.json");
-  EXPECT_TRUE(text);
-  std::vector<Query> out;
-  if (!text) return out;
-  auto json = nlohmann::json::parse(*text, nullptr, false);
-  EXPECT_FALSE(json.is_discarded());
-  for (const auto& panel : json.value("panels", nlohmann::json::array())) {
-    for (const auto& target : panel.value("targets", nlohmann::json::array())) {
-      out.push_back({panel.value("title", ""), target.value("expr", "")});
-    }
-  }
-  for (const auto& variable : json["templating"]["list"]) {
-    if (variable.value("type", "") == "query") {
-      std::string query = variable["query"].value("query", "");
-      std::smatch match;  // label_values(metric, label)
-      if (std::regex_match(query, match, std::regex("label_values\\((.*), *\\w+\\)"))) {
-        out.push_back({"variable " + variable.value("name", ""), match[1]});
-      }
-    }
-  }
-  return out;
-}
-
-TEST(Dashboard, UsesOnlyMetricsThatAreEmitted) {
-  auto names = emitted_names();
-  auto queries = dashboard_queries();
-  ASSERT_GE(queries.size(), 8u);
-  for (const Query& query : queries) {
-    // What is left without strings, selectors and label lists is metrics and functions; a function
-    // is followed by a bracket.
-    std::string bare = std::regex_replace(query.expr, std::regex("\\{[^}]*\\}|\\[[^\\]]*\\]"), " ");
-    bare = std::regex_replace(
-        bare, std::regex("\\b(by|without|on|ignoring|group_left|group_right)\\s*\\([^)]*\\)"), " ");
-    std::regex word("([a-zA-Z_][a-zA-Z0-9_:]*)\\s*(\\(?)");
-    int metrics_found = 0;
-    for (std::sregex_iterator it(bare.begin(), bare.end(), word), end; it != end; ++it) {
-      std::string name = (*it)[1];
-      if ((*it)[2] == "(" || std::set<std::string>{"and", "or", "unless", "bool"}.contains(name))
-        continue;
-      if (std::set<std::string>{"sum", "max", "min", "count", "avg"}.contains(name)) continue;
-      ++metrics_found;
-      std::string base = std::regex_replace(name, std::regex("_(bucket|sum|count)$"), "");
-      EXPECT_TRUE(names.contains(name) || names.contains(base))
-          << "panel \"" << query.panel << "\" asks for " << name << ", which is not emitted";
-    }
-    EXPECT_GT(metrics_found, 0) << query.panel << ": " << query.expr;
-  }
-}
-
-TEST(Dashboard, QueriesAreValidPromQl) {
-  ASSERT_NO_FATAL_FAILURE(need_promtool());
-  nlohmann::json rules = nlohmann::json::array();
-  for (const Query& query : dashboard_queries()) {
-    std::string expr = std::regex_replace(query.expr, std::regex("\\$__rate_interval"), "5m");
-    rules.push_back({{"record", "panel:" + std::to_string(rules.size())}, {"expr", expr}});
-  }
-  nlohmann::json file = {{"groups", {{{"name", "dashboard"}, {"rules", rules}}}}};
-  TempFile yaml(".yaml", file.dump());  // JSON is YAML
-  std::string output;
-  EXPECT_EQ(run("promtool check rules " + yaml.path(), output), 0) << output;
-}
-
-TEST(Dashboard, HasThePanelsPeopleAskFor) {
-  auto text = read_file(KERF_SOURCE_DIR "/deploy/grafana/kerf.json");
-  ASSERT_TRUE(text);
-  EXPECT_THAT(*text, HasSubstr("\"Plugin health\""));
-  EXPECT_THAT(*text, HasSubstr("\"Restarts"));
-  EXPECT_THAT(*text, HasSubstr("\"Allocation vs availability\""));
-  EXPECT_THAT(*text, HasSubstr("\"Time-slicing efficiency"));
 }
 
 }  // namespace

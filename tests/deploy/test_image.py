@@ -93,7 +93,8 @@ class Image(unittest.TestCase):
         for name in ("nvidia-device-plugin", "gpu-feature-discovery", "config-manager",
                      "mps-control-daemon", "dcgm-exporter", "lsmod", "ls"):
             self.assertEqual(entries[f"usr/bin/{name}"].linkname, "kerf")
-        for name in ("default-counters.csv", "dcp-metrics-included.csv", "1.x-compatibility-metrics.csv"):
+        for name in ("default-counters.csv", "dcp-metrics-included.csv", "1.x-compatibility-metrics.csv",
+                     "kerf-counters.csv"):
             self.assertTrue(entries[f"etc/dcgm-exporter/{name}"].isfile(), name)
         # Runtimes mount the driver's own at /usr/bin/nvidia-smi: a link there would lead them astray.
         self.assertNotIn("usr/bin/nvidia-smi", entries)
