@@ -23,12 +23,18 @@ std::string load_of_module(const Roots& roots) {
   return std::to_string(about.st_ino);
 }
 
+std::string boot_path(const Roots& roots) {
+  return join_path(roots.proc, "sys/kernel/random/boot_id");
+}
+
 }  // namespace
 
-MemoryFile::MemoryFile(const std::string& directory, Roots roots) : roots_(std::move(roots)) {
+MemoryFile::MemoryFile(const std::string& directory, Roots roots, const Roots& own)
+    : roots_(std::move(roots)) {
   if (directory.empty()) return;
-  const std::string boot = join_path(roots_.proc, "sys/kernel/random/boot_id");
+  std::string boot = boot_path(roots_);
   Result<std::string> id = read_file(boot);
+  if (!id && id.error().native == ENOENT) id = read_file(boot = boot_path(own));
   if (id) epoch_.boot = trim(*id);
   if (epoch_.boot.empty()) {
     say_once(id ? Error{Kind::kCorrupt, "this boot has no id", boot, "", 0} : id.error());

@@ -15,8 +15,10 @@ namespace kerf::health {
 // One thread. Reads and writes a small file; blocks as long as its file system does.
 class MemoryFile {
  public:
-  // `directory` is made when only it itself is missing; "": nothing is kept.
-  MemoryFile(const std::string& directory, Roots roots);
+  // `directory` is made when only it itself is missing; "": nothing is kept. Which boot this is
+  // says `own` where `roots` are a part of the host's trees that does not: the kernel tells all its
+  // processes the same.
+  MemoryFile(const std::string& directory, Roots roots, const Roots& own = Roots::below("/"));
 
   // To be told when a driver was started: what is kept belongs to this load of it.
   void driver_started(const std::string& version);

@@ -316,8 +316,21 @@ TEST_F(MemoryFileTest, DoesWithoutWhereItCannotBe) {
 
 TEST_F(MemoryFileTest, KeepsNothingWithoutKnowingTheBoot) {
   fs::remove(directory_ / "proc/sys/kernel/random/boot_id");
-  file().save(kept_);
+  const Roots nothing = Roots::below((directory_ / "nothing").string());
+  MemoryFile here((directory_ / "state").string(), Roots::below(directory_.string()), nothing);
+  here.save(kept_);
   EXPECT_FALSE(fs::exists(directory_ / "state"));
+}
+
+// As in a pod that is shown a part of the host's trees.
+TEST_F(MemoryFileTest, AsksItsOwnKernelForTheBootWhereTheHostsTreesLackIt) {
+  const std::string state = (directory_ / "state").string();
+  const Roots some = Roots::below((directory_ / "some").string());
+  const Roots own = Roots::below(directory_.string());
+  MemoryFile(state, some, own).save(kept_);
+  EXPECT_TRUE(MemoryFile(state, some, own).load());
+  write("proc/sys/kernel/random/boot_id", "two\n");
+  EXPECT_FALSE(MemoryFile(state, some, own).load());
 }
 
 }  // namespace

@@ -225,8 +225,9 @@ class Security:
     def test_the_kubelets_directory_is_all_of_the_host_that_is_mounted_writable(self):
         for one in self.each_container():
             writable = [path for path, m in mounts(one).items() if not m.get("readOnly")]
-            self.assertEqual(writable, ["/var/lib/kubelet/device-plugins"] +
-                             (["/run/kerf"] if one["name"] == PLUGIN else []))
+            if one["name"] == PLUGIN:
+                writable = [p for p in writable if mounts(one)[p]["name"] != "state"]
+            self.assertEqual(writable, ["/var/lib/kubelet/device-plugins"])
         self.assertNotIn("state", host_paths(pod(self.tree)))
 
     def test_only_the_helpers_are_root_and_they_see_no_gpu(self):
@@ -395,6 +396,10 @@ class FourSlices(Deployment, Security, unittest.TestCase):
         root = next(e["value"] for e in container(self.tree)["env"] if e["name"] == "KERF_ROOT")
         for path, mount in seen.items():
             self.assertEqual(mount["mountPath"], root + path)
+
+    def test_it_finds_its_state_where_it_looks_for_it(self):
+        root = next(e["value"] for e in container(self.tree)["env"] if e["name"] == "KERF_ROOT")
+        self.assertEqual(mounts(container(self.tree))[f"{root}/run/kerf"]["name"], "state")
 
     def test_nothing_is_mounted_where_runtimes_refuse_it_or_make_files_on_the_host(self):
         for path in mounts(container(self.tree)):
