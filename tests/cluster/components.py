@@ -81,7 +81,8 @@ class Components:
         code, output = run(f"kubectl apply -k {path}")
         expect(code == 0, output)
         try:
-            eventually(120, self.ready, "plugin pod ready")
+            # Its readiness is asked for 15 s later, which no check needs to wait for.
+            eventually(120, self.agent_process, "the plugin runs")
             yield
         finally:
             self.delete_pods()
@@ -185,6 +186,8 @@ class Components:
         try:
             self.described("GPUUnhealthy", "NVIDIAGPUHealthy")
             eventually(60, lambda: self.condition() == ("False", "GPUUnhealthy"), "condition False")
+            counts = (self.api.gpus("capacity"), self.api.gpus())
+            expect(counts == (8, 4), f"capacity and allocatable of {counts}")
         finally:
             self.driver_tool("clear", "--gpu", "0")
         eventually(60, lambda: self.condition() == ("True", "AllGPUsHealthy"), "condition True again")

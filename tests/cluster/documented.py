@@ -31,8 +31,10 @@ class Documented:
                        f"$ {command}\nprints nothing like /{pattern}/:\n{output[-1500:]}")
         def patient():
             eventually(tries, lambda: check() is None, f"$ {command}")
-        self.report.check("$ " + re.sub(r"\s*\\?\n\s*", " ", command)[:150],
-                          patient if tries > 1 else check)
+        name = re.sub(r"\s*\\?\n\s*", " ", command)
+        if len(name) > 180:
+            name = name[:60] + " … " + name[-110:]
+        self.report.check("$ " + name, patient if tries > 1 else check)
 
     def documented_runs(self):
         image = "nvcr.io/nvidia/cuda:12.4.1-base-ubuntu22.04"
@@ -168,3 +170,24 @@ spec:
         self.verbatim(f"kubectl exec -it {self.plugin_name()} -n {NAMESPACE} -- "
                       "ls -la /var/lib/kubelet/device-plugins/",
                       [r"kubelet\.sock", r"nvidia-gpu\.sock"], terminal=True)
+
+    def power_management(self):
+        label = "app.kubernetes.io/name=nvidia-powerlimit"
+        gpus = [rf"^{i}, NVIDIA GeForce RTX 3090, 300\.00 W, \d+\.\d\d W, \d+ %" for i in (0, 1)]
+        self.verbatim(f"kubectl get pods -n {NAMESPACE} -l {label}",
+                      r"^nvidia-powerlimit\S+\s+1/1\s+Running", tries=20)
+        self.verbatim(f"kubectl logs -l {label} -n {NAMESPACE}",
+                      [r"^[01] +NVIDIA GeForce RTX 3090 .* 300 W .*(set|ok)$"])
+        pod = (f"POWER_POD=$(kubectl get pods -n {NAMESPACE} -l {label} "
+               "-o jsonpath='{.items[0].metadata.name}')\n")
+        query = f"kubectl exec -it $POWER_POD -n {NAMESPACE} -- nvidia-smi "
+        fields = "--query-gpu=index,name,power.limit,power.draw,utilization.gpu --format=csv"
+        self.verbatim(pod + query + fields, [
+            r"index, name, power\.limit \[W\], power\.draw \[W\], utilization\.gpu \[%\]", *gpus],
+            terminal=True)
+        shown = [r"^Attached GPUs +: 2", r"^ +Current Power Limit +: 300\.00 W"]
+        self.verbatim(pod + query + "-q -d POWER", shown, terminal=True)
+        # Where a toolkit mounts no nvidia-smi of the driver's, kerf answers by that name.
+        own = query.replace("nvidia-smi", "/usr/lib/kerf/nvidia-smi")
+        self.verbatim(pod + own + fields, gpus, terminal=True)
+        self.verbatim(pod + own + "-q -d POWER", shown, terminal=True)

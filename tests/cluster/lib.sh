@@ -94,7 +94,7 @@ eventually() {
 
 # Directories outside the work directory that the node mounts over; made if missing, and removed
 # again by `down` if it was us who made them.
-mount_points=(/var/lib/kubelet /var/lib/cni /var/log/containers /opt)
+mount_points=(/var/lib/kubelet /var/lib/cni /var/log/containers /var/log/pods /opt)
 
 # Every cgroup hierarchy's directory, version 1 and 2 alike.
 cgroup_hierarchies() {

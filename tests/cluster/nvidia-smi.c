@@ -1,7 +1,7 @@
 // nvidia-smi of the simulated node: shows, through the NVML library that it finds, the GPUs which
 // NVIDIA_VISIBLE_DEVICES lets the container see. Knows the forms that the documented commands use:
 // no argument (a table), -L (a list), dmon (some lines of utilization), and -i UUID -c MODE, which MPS
-// needs. Not a full replacement.
+// needs. Queries (-q, --query-gpu=...) it leaves to the simulator's program, which shows all GPUs.
 //
 // The declarations restate the public C interface of NVML as far as it is called here.
 
@@ -139,6 +139,11 @@ static int set_compute_mode(const char* uuid, const char* mode) {
 }
 
 int main(int argc, char** argv) {
+  if (argc > 1 && (strcmp(argv[1], "-q") == 0 || strncmp(argv[1], "--query-gpu=", 12) == 0)) {
+    execvp("sim-nvidia-smi", argv);
+    perror("sim-nvidia-smi");
+    return 127;
+  }
   load();
   if (argc == 5 && strcmp(argv[1], "-i") == 0 && strcmp(argv[3], "-c") == 0) {
     return set_compute_mode(argv[2], argv[4]);
