@@ -11,8 +11,6 @@ namespace {
 
 // No board draws as much; what says so is a garbled reading.
 constexpr double kMostWatts = 10'000;
-// Compute slices of a GPU that can be partitioned. (An A30 has 4: there idle time is overstated.)
-constexpr double kSlicesOfAGpu = 7;
 
 std::set<std::string> devices_of(const Layout& layout) {
   std::set<std::string> out{layout.uuid};
@@ -78,15 +76,13 @@ Weights by_slices(const GpuFigures& figures, const Layout& layout, double& busy)
   for (const ProcessFigures& process : figures.processes) {
     if (const Device* device = device_of(process, layout)) ++there[device];
   }
-  double all = 0;
-  for (const Device& device : layout.devices) all += device.slices;
   Weights out;
   for (const ProcessFigures& process : figures.processes) {
     const Device* device = device_of(process, layout);
     if (device != nullptr) out.add(process, device, layout, double(device->slices) / there[device]);
   }
   // Slices that no device was made of do not work.
-  busy = std::min(1.0, out.sum / std::max(all, kSlicesOfAGpu));
+  busy = std::min(1.0, out.sum / std::max(layout.slices, 1U));
   return out;
 }
 
@@ -98,7 +94,7 @@ struct Account::Interval {
   double seconds = 0;
   std::optional<double> joules;
   std::optional<double> busy;  // 0 to 1; absent when nobody tells, or it is too long to say
-  bool all_known = false;      // the driver listed the processes
+  bool all_known = false;      // the driver listed the processes, and told what each did
   Weights weights;
 };
 
@@ -117,9 +113,11 @@ void Account::missed(const Layout& layout, std::int64_t now_ms) {
   gpu.busy_ratio.reset();
   gpu.power_w.reset();
   gpu.temperature_c.reset();
+  gpu.mean_w.reset();
   gpu.memory_used.reset();
   gpu.memory_host = gpu.memory_other = 0;
   gpu.busy_host_ratio = 0;
+  gpu.processes_known = false;
 }
 
 void Account::keep_only(const std::map<std::string, Layout>& layouts) {
@@ -190,7 +188,9 @@ void Account::take_held(const Interval& interval, const Layout& layout) {
     double part = static_cast<double>(holding.shares) / holding.of;
     for (const Device& device : layout.devices) {
       // A MIG device is a part of the GPU already.
-      if (layout.mig && device.uuid == holding.uuid) part *= device.slices / kSlicesOfAGpu;
+      if (layout.mig && device.uuid == holding.uuid) {
+        part *= static_cast<double>(device.slices) / std::max(layout.slices, 1U);
+      }
     }
     uses_[{holding.owner, holding.uuid}].held_seconds += interval.seconds * part;
   }
@@ -251,7 +251,10 @@ Account::Interval Account::interval_of(const GpuFigures& figures, const Layout& 
   const std::int64_t length_ms = figures.mono_ms - before.mono_ms;
   out.seconds = static_cast<double>(length_ms) / 1000;
   out.joules = joules(figures, before.energy_mj, out.seconds);
-  out.all_known = figures.processes_known;
+  out.all_known = figures.processes_known &&
+                  std::ranges::all_of(figures.processes, [](const ProcessFigures& process) {
+                    return process.sm_percent.has_value();
+                  });
   if (length_ms > options_.longest_ms) return out;
   if (layout.mig) {
     double busy = 0;
@@ -277,6 +280,9 @@ void Account::add(const GpuFigures& figures, const Layout& layout) {
   gpu.temperature_c = figures.temperature_c;
   gpu.memory_total = figures.memory_total;
   gpu.busy_host_ratio = 0;
+  gpu.processes_known = figures.processes_known && figures.unseen == 0;
+  gpu.untold_rounds = gpu.processes_known ? 0 : gpu.untold_rounds + 1;
+  gpu.mean_w.reset();
   gpu.power_w.reset();
   if (figures.power_mw && *figures.power_mw <= kMostWatts * 1000) {
     gpu.power_w = static_cast<double>(*figures.power_mw) / 1000;
@@ -290,6 +296,7 @@ void Account::add(const GpuFigures& figures, const Layout& layout) {
     const Interval interval = interval_of(figures, layout, *before);
     if (interval.joules && *interval.joules > 0) {
       const double watts = *interval.joules / interval.seconds;
+      gpu.mean_w = watts;
       gpu.floor_w = gpu.floor_w == 0 ? watts : std::min(gpu.floor_w, watts);
     }
     take_held(interval, layout);

@@ -169,6 +169,7 @@ Layout partitioned() {
   Layout layout;
   layout.uuid = kGpu;
   layout.mig = true;
+  layout.slices = 7;
   layout.devices = {{"MIG-1", 10 * kGiB, 7, 0, 1}, {"MIG-3", 40 * kGiB, 1, 0, 3}};
   layout.holdings = {{pod("a"), "", "MIG-1", 1, 1, {}}, {pod("b"), "", "MIG-3", 1, 2, {}}};
   return layout;
@@ -198,6 +199,59 @@ TEST(Accounts, KnowMemoryOfMigDevicesAndSplitEnergyBySlices) {
   const GpuUse& gpu = account.gpus().at(kGpu);
   EXPECT_THAT(a.energy_j + b.energy_j + gpu.idle_j + gpu.other_j, DoubleNear(3000, 1e-6));
   EXPECT_THAT(a.held_seconds, DoubleNear(10.0 / 7, 1e-9));
+}
+
+TEST(Accounts, CountTheSlicesThatTheModelHas) {
+  struct Row {
+    unsigned of_the_gpu;
+    unsigned of_the_device;
+    double held;  // of 10 s
+  };
+  for (const Row& row : {Row{7, 1, 10.0 / 7}, Row{7, 3, 30.0 / 7}, Row{7, 7, 10}, Row{4, 1, 2.5},
+                         Row{4, 2, 5}, Row{4, 4, 10}}) {
+    Account account;
+    Layout layout = partitioned();
+    layout.slices = row.of_the_gpu;
+    layout.devices[0].slices = row.of_the_device;
+    ProcessFigures one = process(1, pod("a"), 5, 0);
+    one.gpu_instance = 7;
+    one.sm_percent.reset();
+    for (std::int64_t second : {0, 10}) {
+      GpuFigures figures = at(second, 0, static_cast<std::uint64_t>(second) * 300, {one});
+      figures.busy_percent.reset();
+      account.add(figures, layout);
+    }
+    EXPECT_THAT(account.uses().at(key("a", "MIG-1")).held_seconds, DoubleNear(row.held, 1e-9));
+    EXPECT_THAT(account.uses().at(key("a", "MIG-1")).busy_seconds, DoubleNear(row.held, 1e-9));
+    EXPECT_THAT(account.gpus().at(kGpu).idle_seconds, DoubleNear(10 - row.held, 1e-9));
+  }
+}
+
+TEST(Accounts, SayNothingOfActivityThatTheDriverDoesNotTell) {
+  Account account;
+  ProcessFigures silent = process(1, pod("a"), 5, 0);
+  silent.sm_percent.reset();
+  account.add(at(0, 90, 0, {silent}), shared_gpu({"a", "b"}));
+  account.add(at(10, 90, 1000, {silent}), shared_gpu({"a", "b"}));
+  EXPECT_EQ(account.uses().at(key("a")).busy_ratio, std::nullopt) << "0 would be wrong";
+  EXPECT_EQ(account.uses().at(key("a")).memory_bytes, 5 * kGiB);
+  EXPECT_THAT(account.gpus().at(kGpu).other_seconds, DoubleNear(9, 1e-9));
+}
+
+TEST(Accounts, CountReadingsWithProcessesOutOfSight) {
+  Account account;
+  GpuFigures figures = at(0, 90, 0, {process(1, {}, 5, 40)});
+  figures.unseen = 1;
+  account.add(figures, shared_gpu({"a"}));
+  figures.mono_ms += 1000;
+  account.add(figures, shared_gpu({"a"}));
+  EXPECT_EQ(account.gpus().at(kGpu).untold_rounds, 2U);
+  EXPECT_FALSE(account.gpus().at(kGpu).processes_known);
+  account.add(at(10, 90, 0, {process(1, pod("a"), 5, 40)}), shared_gpu({"a"}));
+  EXPECT_EQ(account.gpus().at(kGpu).untold_rounds, 0U);
+  EXPECT_TRUE(account.gpus().at(kGpu).processes_known);
+  account.missed(shared_gpu({"a"}), 2'000'000);
+  EXPECT_FALSE(account.gpus().at(kGpu).processes_known);
 }
 
 TEST(Accounts, ForgetContainersThatAreLongGoneAndNeverGrowWithoutEnd) {

@@ -1,7 +1,9 @@
 #include "usage/layout.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <utility>
 
 #include "pods/facts.h"
 
@@ -26,14 +28,41 @@ Layout layout_of(const inventory::Gpu& gpu) {
     out.devices.push_back({gpu.uuid, gpu.memory_bytes, {}, {}, 0});
     return out;
   }
+  unsigned cut = 0;
   for (const inventory::MigDevice& mig : gpu.mig_devices) {
     out.devices.push_back({mig.uuid, mig.memory_mib << 20, mig.gpu_instance, mig.compute_instance,
                            mig.compute_slices});
+    cut += mig.compute_slices;
   }
+  // Whatever the table says, there are not fewer than what it was cut into.
+  out.slices = std::max(compute_slices(gpu.name), cut);
   return out;
 }
 
+// Models with fewer than 7, by a word of their name.
+constexpr std::array<std::pair<std::string_view, unsigned>, 2> kFewerSlices{{
+    {"A30", 4},
+    {"RTX PRO 6000", 4},
+}};
+constexpr unsigned kSlices = 7;
+
+bool is_word_character(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
 }  // namespace
+
+unsigned compute_slices(std::string_view model) {
+  for (const auto& [word, slices] : kFewerSlices) {
+    const std::size_t at = model.find(word);
+    if (at == std::string_view::npos) continue;
+    const std::size_t end = at + word.size();
+    const bool begins = at == 0 || !is_word_character(model[at - 1]);
+    const bool ends = end == model.size() || !is_word_character(model[end]);
+    if (begins && ends) return slices;
+  }
+  return kSlices;
+}
 
 std::map<std::string, Layout> layouts_of(const inventory::Snapshot& snapshot, const Shares& shares,
                                          std::span<const pods::PodDevice> held, bool quotas) {

@@ -58,6 +58,28 @@ TEST(Layouts, AddUpTheSharesThatAContainerHoldsOfOneDevice) {
   EXPECT_EQ(cut.holdings[0].of, 1U) << "not shared";
 }
 
+TEST(Layouts, KnowHowManySlicesAModelHas) {
+  struct Row {
+    const char* model;
+    unsigned slices;
+  };
+  for (const Row& row :
+       {Row{"NVIDIA A100-SXM4-40GB", 7}, Row{"NVIDIA A100-SXM4-80GB", 7},
+        Row{"NVIDIA A100-PCIE-40GB", 7}, Row{"NVIDIA A100 80GB PCIe", 7}, Row{"NVIDIA A30", 4},
+        Row{"NVIDIA A30-24C", 4}, Row{"A30", 4}, Row{"NVIDIA H100 80GB HBM3", 7},
+        Row{"NVIDIA H100 NVL", 7}, Row{"NVIDIA H200", 7}, Row{"NVIDIA B200", 7},
+        Row{"NVIDIA GB200", 7}, Row{"NVIDIA A300", 7}, Row{"NVIDIA GA30", 7},
+        Row{"NVIDIA RTX PRO 6000 Blackwell Server Edition", 4}, Row{"", 7}}) {
+    EXPECT_EQ(compute_slices(row.model), row.slices) << row.model;
+    inventory::Snapshot node = two_gpus();
+    node.gpus[1].name = row.model;
+    EXPECT_EQ(layouts_of(node, {}, {}, true).at("GPU-b").slices, row.slices) << row.model;
+    EXPECT_EQ(layouts_of(node, {}, {}, true).at("GPU-a").slices, 0U) << "not cut";
+    node.gpus[1].mig_devices[0].compute_slices = 8;
+    EXPECT_EQ(layouts_of(node, {}, {}, true).at("GPU-b").slices, 8U) << "not fewer than there are";
+  }
+}
+
 TEST(Layouts, NeverGiveAContainerMoreThanThereIs) {
   const std::vector<pods::PodDevice> devices = {held("a", "GPU-a", "GPU-a"),
                                                 held("a", "GPU-a", "GPU-a")};

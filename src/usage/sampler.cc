@@ -82,6 +82,7 @@ Result<Reading> read_gpu(const nvml::Session& session, const nvml::Telemetry& te
     if (same == figures.processes.end()) {
       figures.processes.emplace_back().pid = busy.pid;
       same = std::prev(figures.processes.end());
+      same->ended = true;
     }
     same->sm_percent = busy.sm;
   }
@@ -192,7 +193,8 @@ struct Sampler::Impl {
         pids.insert(each.pid);
         Result<pods::Process> process = processes.look(each.pid);
         if (!process) {
-          ++sample.unseen;
+          // One that has ended is nobody's; one that runs should be there to be seen.
+          if (!each.ended) ++gpu.unseen;
           continue;
         }
         if (const auto& member = process->member) {
@@ -200,6 +202,7 @@ struct Sampler::Impl {
           if (!each.owner) ++sample.unnamed;
         }
       }
+      sample.unseen += gpu.unseen;
     }
     processes.keep_only(pids);
   }

@@ -20,6 +20,7 @@ struct ProcessFigures {
   std::optional<std::uint32_t> gpu_instance;  // when on a MIG device
   std::optional<std::uint32_t> compute_instance;
   std::optional<double> sm_percent;  // of the time since the reading before
+  bool ended = false;                // it was busy since the reading before, and is no more
 };
 
 // One GPU at one moment. What the driver did not tell is absent.
@@ -34,6 +35,7 @@ struct GpuFigures {
   std::optional<std::uint64_t> memory_used;   // bytes, without what the driver keeps for itself
   std::optional<std::uint64_t> memory_total;  // bytes
   bool processes_known = false;               // the driver listed them
+  unsigned unseen = 0;  // of those that run, how many are not to be found on the host
   std::vector<ProcessFigures> processes;
 };
 
@@ -61,6 +63,7 @@ struct Layout {
   std::string uuid;             // the physical GPU
   std::vector<Device> devices;  // itself alone, or its MIG devices
   bool mig = false;
+  unsigned slices = 0;            // compute slices that the GPU can be cut into; 0 without MIG
   std::vector<Holding> holdings;  // of its devices
 };
 
@@ -100,6 +103,11 @@ struct GpuUse {
   double idle_j = 0;
   double other_j = 0;
   double floor_w = 0;  // the least power seen, which an idle GPU draws
+  // On average since the reading before, where known; containers have their `power_w` of it.
+  std::optional<double> mean_w;
+  // The newest reading has all processes that run, and none of them is out of sight.
+  bool processes_known = false;
+  unsigned untold_rounds = 0;  // readings in a row in which that was not so
 };
 
 // A container and a device.
