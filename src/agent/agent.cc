@@ -21,6 +21,7 @@
 #include "agent/named_config.h"
 #include "agent/node.h"
 #include "agent/steps.h"
+#include "agent/usage_meter.h"
 #include "allocate/allocate.h"
 #include "allocate/preferred.h"
 #include "base/files.h"
@@ -282,6 +283,7 @@ Status Agent::start_service() {
 }
 
 Status Agent::start_components() {
+  auto pods = std::make_shared<SharedPods>(loop_, version_);
   surroundings_ = std::make_unique<Surroundings>(
       loop_, roots_, version_,
       [this](metrics::EventLevel level, std::string text) { node_.note(level, std::move(text)); },
@@ -289,7 +291,7 @@ Status Agent::start_components() {
       [this](std::span<const ContainerDevices> held, std::int64_t asked_ms) {
         node_.pod_resources(held, asked_ms);
       },
-      std::make_shared<SharedPods>(loop_, version_));
+      pods, std::make_shared<UsageMeter>(loop_, roots_, pods));
   const config::Effective& effective = node_.effective();
   auto made = make_components(effective.process.components, effective, *surroundings_);
   if (!made) return fail(std::move(made.error()));

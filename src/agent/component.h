@@ -26,6 +26,8 @@ class io_context;
 
 namespace kerf::agent {
 
+class UsageMeter;
+
 // What every component is given once. Outlives the component.
 struct Surroundings {
   asio::io_context& loop;
@@ -41,6 +43,8 @@ struct Surroundings {
   std::function<void(std::span<const ContainerDevices>, std::int64_t asked_ms)> held;
   // What the kubelet and the API server tell of the node's pods. Never null.
   std::shared_ptr<SharedPods> pods;
+  // Who uses the GPUs; measures when a component joins. Never null.
+  std::shared_ptr<UsageMeter> usage;
 };
 
 // What is known now. `plan` is null until configuration and inventory are both known; with a plan

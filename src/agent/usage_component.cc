@@ -14,39 +14,19 @@
 #include "agent/api_client.h"
 #include "agent/memory_police.h"
 #include "agent/pod_actions.h"
+#include "agent/usage_meter.h"
 #include "agent/usage_view.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "kube/client.h"
-#include "kubelet/gate.h"
-#include "nvml/library.h"
-#include "pods/attribute.h"
-#include "usage/account.h"
-#include "usage/layout.h"
-#include "usage/sampler.h"
 
 #include <asio/io_context.hpp>
 
 namespace kerf::agent {
 namespace {
 
-using std::chrono::milliseconds;
-
 // A process may end between being listed and being looked for; one out of sight stays so.
 constexpr unsigned kUnseenRounds = 3;
-
-milliseconds interval_of(const config::UsageOptions& options) {
-  return milliseconds(options.interval_ns / 1'000'000);
-}
-
-// How many shares each device was cut into, whatever resource they are offered as.
-usage::Shares shares_of(const plan::Plan& plan) {
-  usage::Shares out;
-  for (const plan::Resource& resource : plan.resources) {
-    for (const plan::Device& device : resource.devices) ++out[device.physical_id];
-  }
-  return out;
-}
 
 metrics::Family lone(const char* name, const char* help, metrics::Type type, double value) {
   return {name, help, type, {{{}, value}}, {}};
@@ -55,9 +35,7 @@ metrics::Family lone(const char* name, const char* help, metrics::Type type, dou
 class UsageComponent final : public Component {
  public:
   UsageComponent(const config::Effective& effective, const Surroundings& surroundings)
-      : surroundings_(surroundings),
-        options_(effective.config.usage),
-        gate_(std::make_shared<kubelet::Gate>(surroundings.loop)) {
+      : surroundings_(surroundings), options_(effective.config.usage) {
     if (Status connected = connect(effective.process); !connected) {
       no_access_ = std::move(connected.error());
       log::info("usage", "without the API server: no quotas, Events or evictions",
@@ -65,36 +43,30 @@ class UsageComponent final : public Component {
     }
     police_ = std::make_unique<MemoryPolice>(actions_.get(), surroundings.note);
     police_->configure(options_);
+    membership_ = surroundings.usage->join(
+        effective, {std::nullopt, [this](const UsageMeter::Round& round) { take(round); }});
     interest_ = surroundings.pods->follow(
-        effective.process, {interval_of(options_), client_ != nullptr, [this] { pods_changed(); }});
+        effective.process,
+        {surroundings.usage->interval(), client_ != nullptr, [this] { pods_changed(); }});
   }
   ~UsageComponent() override { stop(); }
 
   void observe(const View& view) override {
     if (!view.plan) return;
-    plan_ = view.plan;
-    if (!sampler_) start_sampler(view.effective);
-    if (view.configured_ms != configured_ms_) {
-      configured_ms_ = view.configured_ms;
-      options_ = view.effective.config.usage;
-      police_->configure(options_);
-      sampler_->set_interval(interval_of(options_));
-    }
-    std::vector<std::string> uuids;
-    if (plan_->snapshot->driver.state == inventory::DriverState::kReady) {
-      for (const inventory::Gpu& gpu : plan_->snapshot->gpus) uuids.push_back(gpu.uuid);
-    }
-    sampler_->set_gpus(std::move(uuids));
+    meter().observe(view);
+    if (view.configured_ms == configured_ms_) return;
+    configured_ms_ = view.configured_ms;
+    options_ = view.effective.config.usage;
+    police_->configure(options_);
   }
 
   void stop() override {
-    gate_->close();
-    sampler_.reset();
+    membership_.reset();
     interest_.reset();
   }
 
   void describe(metrics::NodeStatus& node) const override {
-    describe_usage(account_, history_, police_->over(), options_.interval_ns / 1'000'000, node);
+    describe_usage(meter().account(), history_, police_->over(), meter().interval().count(), node);
   }
 
   std::vector<metrics::Problem> problems() const override {
@@ -128,14 +100,15 @@ class UsageComponent final : public Component {
 
   std::vector<metrics::Family> families() const override {
     static const inventory::Snapshot kNone;
+    const plan::PlanPtr& plan = meter().plan();
     std::vector<metrics::Family> out =
-        usage_families(account_, plan_ ? *plan_->snapshot : kNone, police_->over());
+        usage_families(meter().account(), plan ? *plan->snapshot : kNone, police_->over());
     for (metrics::Family& each : police_->families()) out.push_back(std::move(each));
     using metrics::Type;
     const bool up = surroundings_.pods->current()->state == pods::State::kCurrent;
     out.push_back(lone("kerf_pod_resources_up", "Whether the kubelet says who holds which device.",
                        Type::kGauge, up ? 1 : 0));
-    const usage::SamplerStats stats = sampler_ ? sampler_->stats() : usage::SamplerStats();
+    const usage::SamplerStats stats = meter().stats();
     out.push_back(lone("kerf_usage_rounds_total", "Times that GPUs were asked who uses them.",
                        Type::kCounter, static_cast<double>(stats.rounds)));
     out.push_back(lone("kerf_usage_nvml_calls_total", "Calls made to ask so.", Type::kCounter,
@@ -166,21 +139,7 @@ class UsageComponent final : public Component {
     return {};
   }
 
-  void start_sampler(const config::Effective& effective) {
-    usage::SamplerOptions options;
-    options.library_candidates = nvml::library_candidates(effective.process.nvml_library,
-                                                          effective.config.container_driver_root);
-    options.roots = surroundings_.roots;
-    options.interval = interval_of(options_);
-    sampler_ = std::make_unique<usage::Sampler>(
-        std::move(options), [this, gate = gate_](usage::Sample sample) {
-          gate->post([this, sample = std::move(sample)] { take(sample); });
-        });
-    sampler_->set_pods(surroundings_.pods->current());
-  }
-
   void pods_changed() {
-    if (sampler_) sampler_->set_pods(surroundings_.pods->current());
     pass_on_holders();
     surroundings_.changed();
   }
@@ -201,74 +160,36 @@ class UsageComponent final : public Component {
     surroundings_.held(held, pods->asked_ms);
   }
 
-  void take(const usage::Sample& sample) {
-    if (!plan_) return;
+  void take(const UsageMeter::Round& round) {
     pass_on_holders();
-    const inventory::Snapshot& snapshot = *plan_->snapshot;
-    const std::vector<pods::PodDevice> held =
-        pods::attribute(*surroundings_.pods->current(), snapshot);
-    const std::map<std::string, usage::Layout> layouts =
-        usage::layouts_of(snapshot, shares_of(*plan_), held, options_.quota_annotation);
-    account_.keep_only(layouts);
-    const std::int64_t now = system_clock().mono_ms();
-    std::set<std::string> missing;
-    for (const auto& [uuid, layout] : layouts) missing.insert(uuid);
-    history_.keep_only(missing);
-    for (const usage::GpuFigures& figures : sample.gpus) {
-      auto layout = layouts.find(figures.uuid);
-      if (layout == layouts.end()) continue;
-      account_.add(figures, layout->second);
-      history_.add(figures.uuid, &account_.gpus().at(figures.uuid));
-      missing.erase(figures.uuid);
+    const auto& gpus = meter().account().gpus();
+    std::set<std::string> there = round.missing;
+    for (const auto& [uuid, gpu] : gpus) there.insert(uuid);
+    history_.keep_only(there);
+    for (const std::string& uuid : there) {
+      history_.add(uuid, round.missing.contains(uuid) ? nullptr : &gpus.at(uuid));
     }
-    for (const std::string& uuid : missing) {
-      account_.missed(layouts.at(uuid), now);
-      history_.add(uuid, nullptr);
-    }
-    tell_failures(sample);
-    last_ = {sample.unseen, sample.unnamed};
-    unseen_rounds_ = sample.unseen > 0 ? unseen_rounds_ + 1 : 0;
-    police_->look(account_.uses(), now);
+    last_ = {round.sample.unseen, round.sample.unnamed};
+    unseen_rounds_ = round.sample.unseen > 0 ? unseen_rounds_ + 1 : 0;
+    police_->look(meter().account().uses(), round.now_ms);
     surroundings_.changed();
   }
 
-  // Once each; what is wrong with the GPU is the health room's to say.
-  void tell_failures(const usage::Sample& sample) {
-    std::set<std::string> now;
-    if (sample.driver) now.insert("driver");
-    for (const auto& [uuid, error] : sample.failures) now.insert(uuid);
-    for (const std::string& each : now) {
-      if (failing_.contains(each)) continue;
-      auto failure = sample.failures.find(each);
-      if (failure != sample.failures.end()) {
-        log::warn("usage", "use is not known", failure->second);
-      } else if (sample.driver) {
-        log::warn("usage", "use is not known", *sample.driver);
-      }
-    }
-    for (const std::string& each : failing_) {
-      if (!now.contains(each)) log::info("usage", "use is known again", {{"gpu", each}});
-    }
-    failing_ = std::move(now);
-  }
+  UsageMeter& meter() const { return *surroundings_.usage; }
 
   const Surroundings& surroundings_;
   config::UsageOptions options_;
-  std::shared_ptr<kubelet::Gate> gate_;
   std::optional<Error> no_access_;
-  plan::PlanPtr plan_;
   std::int64_t configured_ms_ = -1;
   std::int64_t told_ms_ = 0;
-  usage::Account account_;
   UsageHistory history_;
   Last last_;
   unsigned unseen_rounds_ = 0;
-  std::set<std::string> failing_;
   std::shared_ptr<kube::Client> client_;  // before those who use it
   std::unique_ptr<PodActions> actions_;
   std::unique_ptr<MemoryPolice> police_;  // never null
   std::unique_ptr<SharedPods::Interest> interest_;
-  std::unique_ptr<usage::Sampler> sampler_;  // last: its thread uses what is above
+  std::unique_ptr<UsageMeter::Membership> membership_;
 };
 
 }  // namespace
