@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <regex>
+#include <set>
 #include <unistd.h>
 #include <utility>
 
+#include "agent/exporter_shares.h"
+#include "agent/usage_meter.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "exporter/attribution.h"
@@ -28,6 +32,8 @@ using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kConfigMapPause{60};
 constexpr const char* kConfigMapKey = "metrics";
+constexpr const char* kUntoldRemedy =
+    "Set hostPID: true, so that processes are in sight; or --shared-figures=device.";
 
 std::string host_name(const config::ProcessOptions& process) {
   if (!process.node_name.empty()) return process.node_name;
@@ -75,13 +81,14 @@ class ExporterComponent final : public Component {
     }
     const bool wants_map = given_.config_map != "none";
     if (wants_map || wants_facts()) connect(wants_map);
-    if (given_.kubernetes) follow_pods();
+    if (given_.kubernetes) follow_pods(effective);
     if (wants_map) read_config_map();
   }
 
   void observe(const View& view) override {
     if (!view.plan) return;
     snapshot_ = view.plan->snapshot;
+    if (membership_) surroundings_.usage->observe(view);
     using enum inventory::DriverState;
     const bool away = snapshot_->driver.state == kAbsent || snapshot_->driver.state == kFailed;
     // Handles of a driver that was away are worth nothing.
@@ -94,6 +101,7 @@ class ExporterComponent final : public Component {
   void stop() override {
     stopping_ = true;
     map_timer_.cancel();
+    membership_.reset();
     interest_.reset();
     exporter_->stop();
   }
@@ -116,6 +124,10 @@ class ExporterComponent final : public Component {
     for (const std::string& gpu : stats.sampler.unread) {
       add("a GPU does not answer the metrics exporter", gpu,
           "Its figures are left out once they are too old. See the kernel log.");
+    }
+    for (const std::string& gpu : untold_) {
+      add("it cannot be told what each pod uses of a GPU; lines of its pods have the GPU's figures",
+          gpu, kUntoldRemedy);
     }
     if (map_error_) {
       add("the ConfigMap with the counter list cannot be read: " + map_error_->what,
@@ -160,9 +172,13 @@ class ExporterComponent final : public Component {
     if (wants_map) map_error_ = std::move(client.error());
   }
 
-  void follow_pods() {
+  void follow_pods(const config::Effective& effective) {
     const milliseconds interval =
         std::clamp(milliseconds(given_.interval_ms), milliseconds(1'000), milliseconds(30'000));
+    if (given_.virtual_gpus && given_.own_figures) {
+      membership_ = surroundings_.usage->join(
+          effective, {interval, [this](const UsageMeter::Round& /*round*/) { attribute(); }});
+    }
     interest_ =
         surroundings_.pods->follow(process_, {interval, wants_facts(), [this] { attribute(); }});
   }
@@ -173,6 +189,7 @@ class ExporterComponent final : public Component {
     auto made = std::make_shared<exporter::Attribution>();
     if (pods->state == pods::State::kCurrent) {
       *made = exporter::attribution_of(pods::attribute(*pods, *snapshot_), attribution_);
+      if (membership_) tell_apart(*made);
     }
     if (pods->state != told_) {
       told_ = pods->state;
@@ -182,6 +199,26 @@ class ExporterComponent final : public Component {
       }
     }
     exporter_->set_attribution(std::move(made));
+  }
+
+  // Gives shares the figures of their own.
+  void tell_apart(exporter::Attribution& shares) {
+    std::map<std::string, std::string> gpu_of;
+    for (const inventory::Gpu& gpu : snapshot_->gpus) {
+      for (const inventory::MigDevice& mig : gpu.mig_devices) gpu_of[mig.uuid] = gpu.uuid;
+    }
+    const usage::Account& account = surroundings_.usage->account();
+    fill_own_figures(shares, account, gpu_of);
+    std::set<std::string> untold;
+    for (const auto& [uuid, gpu] : account.gpus()) {
+      if (is_untold(gpu)) untold.insert(uuid);
+    }
+    for (const std::string& uuid : untold) {
+      if (untold_.contains(uuid)) continue;
+      log::warn("exporter", "lines of pods that share a GPU have the GPU's figures, not their own",
+                {{"gpu", uuid}, {"hint", kUntoldRemedy}});
+    }
+    untold_ = std::move(untold);
   }
 
   void read_config_map() {
@@ -230,6 +267,8 @@ class ExporterComponent final : public Component {
   exporter::AttributionOptions attribution_;
   std::shared_ptr<kube::Client> client_;
   std::unique_ptr<SharedPods::Interest> interest_;
+  std::unique_ptr<UsageMeter::Membership> membership_;  // where shares have figures of their own
+  std::set<std::string> untold_;                        // GPUs whose shares have none
   asio::steady_timer map_timer_;
   std::optional<Error> map_error_;
   std::string map_text_;

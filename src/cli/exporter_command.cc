@@ -50,6 +50,7 @@ constexpr Flag kFlags[] = {
     {"pod-resources-kubelet-socket", "", "pod-resources-socket"},
     {"hpc-job-mapping-dir", "", "exporter-hpc-job-mapping-dir"},
     {"hostname-label", "", "exporter-hostname-label"},
+    {"shared-figures", "", "exporter-shared-figures"},
     {"ignore-unknown-counters", "", "exporter-ignore-unknown-counters", true},
     // Without effect.
     {"kubernetes-gpu-id-type", "", "", false, "DCGM_EXPORTER_KUBERNETES_GPU_ID_TYPE",

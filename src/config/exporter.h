@@ -16,6 +16,7 @@ struct ExporterOptions {
   std::string devices = "f";  // f, g or i, with a list behind a colon
   bool kubernetes = false;    // say which pod holds a GPU
   bool virtual_gpus = false;  // a line for every pod that shares one
+  bool own_figures = true;    // of memory, activity, power and energy, rather than the device's
   bool pod_labels = false;
   bool pod_uid = false;
   std::vector<std::string> pod_label_patterns;  // regular expressions; empty: all labels

@@ -41,6 +41,9 @@ constexpr Row kRows[] = {
      "exporter: say which pod holds a GPU"},
     {"kubernetes-virtual-gpus", "KUBERNETES_VIRTUAL_GPUS", kBool, "false",
      "exporter: a line for every pod that shares a GPU"},
+    {"shared-figures", "KERF_EXPORTER_SHARED_FIGURES", kString, "own",
+     "exporter: lines of pods that share a GPU say what is their own, or the device's figure "
+     "(kerf)"},
     {"kubernetes-enable-pod-labels", "DCGM_EXPORTER_KUBERNETES_ENABLE_POD_LABELS", kBool, "false",
      "exporter: add the labels of the pod"},
     {"kubernetes-enable-pod-uid", "DCGM_EXPORTER_KUBERNETES_ENABLE_POD_UID", kBool, "false",
@@ -68,6 +71,7 @@ constexpr Row kRows[] = {
 
 constexpr std::string_view kPrefix = "exporter-";
 constexpr std::string_view kHostLabels[] = {"Hostname", "hostname", "both"};
+constexpr std::string_view kSharedFigures[] = {"own", "device"};
 
 // Names with the prefix, kept for as long as the program runs.
 const std::vector<std::string>& names() {
@@ -129,6 +133,9 @@ void add_exporter_flags(std::vector<FlagSpec>& table) {
     spec.default_text = row.by_default;
     spec.help = row.help;
     if (row.flag == "hostname-label") spec.allowed.assign(kHostLabels, std::end(kHostLabels));
+    if (row.flag == "shared-figures") {
+      spec.allowed.assign(kSharedFigures, std::end(kSharedFigures));
+    }
     table.push_back(std::move(spec));
   }
 }
@@ -185,6 +192,7 @@ bool store_exporter_option(std::string_view flag, const Value& value, ExporterOp
   if (flag == "address") options.address = *text;
   if (flag == "devices") options.devices = *text;
   if (flag == "hostname-label") options.hostname_label = *text;
+  if (flag == "shared-figures") options.own_figures = *text == "own";
   if (flag == "web-config-file") options.web_config = *text;
   if (flag == "hpc-job-mapping-dir") options.job_directory = *text;
   return true;

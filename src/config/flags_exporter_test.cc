@@ -80,6 +80,8 @@ TEST(ExporterOptions, AreRefusedWithARemedyWhenTheyMeanNothing) {
   }
   EXPECT_FALSE(with({{"exporter-hostname-label", {"HOST"}}}).ok());
   EXPECT_TRUE(with({{"exporter-hostname-label", {"both"}}}).ok());
+  EXPECT_FALSE(with({{"exporter-shared-figures", {"mine"}}}).ok());
+  EXPECT_TRUE(with({{"exporter-shared-figures", {"device"}}}).ok());
 }
 
 }  // namespace

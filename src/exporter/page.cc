@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "exporter/split.h"
 #include "exporter/xid_text.h"
 
 namespace kerf::exporter {
@@ -242,16 +243,6 @@ class SheetMaker {
     }
   }
 
-  // What one share uses of a figure that can be told apart; blank: it cannot, or is not known.
-  static Value of_share(const Field& field, const Variant& variant) {
-    if (variant.share == nullptr || !variant.share->replica) return {};
-    std::optional<std::int64_t> own;
-    if (field.source == Source::kMemory && field.argument == 2) own = variant.share->memory_mib;
-    if (field.source == Source::kUtilization && field.argument == 0)
-      own = variant.share->sm_percent;
-    return own ? Value::integer(*own) : Value();
-  }
-
   void add_block(std::size_t at) {
     const Counter& counter = counters_.values[at];
     open(counter);
@@ -272,16 +263,19 @@ class SheetMaker {
       return;
     }
     const bool told_apart =
-        options_.share_by_share && std::ranges::any_of(row.variants, [&](const Variant& variant) {
-          return !of_share(field, variant).blank();
+        options_.share_by_share && std::ranges::any_of(row.variants, [](const Variant& variant) {
+          return variant.share != nullptr && variant.share->own;
         });
-    if (told_apart) {
-      if (!row.plain) row.plain = add_text(row, {}, {}, {});
-      add_line(*row.plain, value);
+    if (!told_apart || !can_be_split(field)) {
+      for (std::uint32_t text : row.texts) add_line(text, value);
+      return;
     }
-    for (std::size_t i = 0; i < row.variants.size(); ++i) {
-      add_line(row.texts[i], told_apart ? of_share(field, row.variants[i]) : value);
-    }
+    if (!row.plain) row.plain = add_text(row, {}, {}, {});
+    add_line(*row.plain, value);
+    std::vector<const Share*> shares;
+    for (const Variant& variant : row.variants) shares.push_back(variant.share);
+    const std::vector<Value> own = split(field, value, shares);
+    for (std::size_t i = 0; i < own.size(); ++i) add_line(row.texts[i], own[i]);
   }
 
   void add_computed(std::size_t at) {

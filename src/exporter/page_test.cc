@@ -230,31 +230,52 @@ TEST(Page, RepeatsALineForEveryShareWhenSharesAreToldApart) {
   EXPECT_TRUE(given.lines()[2].ends_with("Hostname=\"node-1\"} 30"));
 }
 
-TEST(Page, TellsUtilisationAndMemoryOfSharesApartAndKeepsTheDevicesOwn) {
+TEST(Page, TellsSharesApartAndKeepsTheDevicesOwn) {
   Given given;
   given.options.share_by_share = true;
   given.counters = list(
+      "DCGM_FI_DEV_POWER_USAGE, gauge, p\nDCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, counter, e\n"
       "DCGM_FI_DEV_GPU_UTIL, gauge, u\nDCGM_FI_DEV_FB_FREE, gauge, f\n"
       "DCGM_FI_DEV_FB_USED, gauge, m");
-  given.readings[0].values = {Value::integer(90), Value::integer(10), Value::integer(5000)};
+  given.readings[0].values = {Value::real(300), Value::integer(7'000'000), Value::integer(90),
+                              Value::integer(10), Value::integer(5000)};
   Share a = share("a", 0);
-  a.sm_percent = 60;
-  a.memory_mib = 3000;
+  a.own = {3000, 2.0 / 3, 0.5, 1'000'000};
   Share b = share("b", 1);
-  b.sm_percent = 0;
-  b.memory_mib = 0;
-  given.attribution["GPU-00000000"] = {a, b};
+  b.own = {0, 0, 0, 0};
+  Share unknown = share("c", 2);
+  unknown.own.emplace();
+  given.attribution["GPU-00000000"] = {a, b, unknown};
   std::vector<std::string> ends;
   for (const std::string& line : given.lines()) {
     const bool of_pod = line.find("pod=") != std::string::npos;
     ends.push_back(line.substr(12, line.find('{') - 12) +
                    (of_pod ? line.substr(line.find("pod=")) : line.substr(line.find("} "))));
   }
-  EXPECT_EQ(ends, (std::vector<std::string>{
-                      "GPU_UTIL} 90", "GPU_UTILpod=\"a\",vgpu=\"0\"} 60",
-                      "GPU_UTILpod=\"b\",vgpu=\"1\"} 0", "FB_FREEpod=\"a\",vgpu=\"0\"} 10",
-                      "FB_FREEpod=\"b\",vgpu=\"1\"} 10", "FB_USED} 5000",
-                      "FB_USEDpod=\"a\",vgpu=\"0\"} 3000", "FB_USEDpod=\"b\",vgpu=\"1\"} 0"}));
+  EXPECT_EQ(ends,
+            (std::vector<std::string>{
+                "POWER_USAGE} 300.000000", "POWER_USAGEpod=\"a\",vgpu=\"0\"} 150.000000",
+                "POWER_USAGEpod=\"b\",vgpu=\"1\"} 0.000000", "TOTAL_ENERGY_CONSUMPTION} 7000000",
+                "TOTAL_ENERGY_CONSUMPTIONpod=\"a\",vgpu=\"0\"} 1000000",
+                "TOTAL_ENERGY_CONSUMPTIONpod=\"b\",vgpu=\"1\"} 0", "GPU_UTIL} 90",
+                "GPU_UTILpod=\"a\",vgpu=\"0\"} 60", "GPU_UTILpod=\"b\",vgpu=\"1\"} 0",
+                "FB_FREEpod=\"a\",vgpu=\"0\"} 10", "FB_FREEpod=\"b\",vgpu=\"1\"} 10",
+                "FB_FREEpod=\"c\",vgpu=\"2\"} 10", "FB_USED} 5000",
+                "FB_USEDpod=\"a\",vgpu=\"0\"} 3000", "FB_USEDpod=\"b\",vgpu=\"1\"} 0"}));
+}
+
+TEST(Page, RepeatsTheDevicesFigureWhereSharesHaveNoneOfTheirOwn) {
+  Given given;
+  given.options.share_by_share = true;
+  given.counters = list("DCGM_FI_DEV_GPU_UTIL, gauge, u");
+  given.attribution["GPU-00000000"] = {share("a", 0), share("b", 1)};
+  ASSERT_EQ(given.lines().size(), 2U);
+  for (const std::string& line : given.lines()) EXPECT_TRUE(line.ends_with("} 41")) << line;
+  // And where one line stands for all of the device.
+  given.attribution["GPU-00000000"][1].own = {1, 0.5, 0.5, 1};
+  given.options.share_by_share = false;
+  ASSERT_EQ(given.lines().size(), 1U);
+  EXPECT_TRUE(given.lines()[0].ends_with("} 41"));
 }
 
 TEST(Page, FindsThePodOfAMigDeviceByItsUuid) {

@@ -83,9 +83,18 @@ struct Share {
   std::optional<unsigned> replica;  // which share of a device that is shared
   std::vector<std::pair<std::string, std::string>> labels;      // of the pod, names as they are
   std::vector<std::pair<std::string, std::string>> attributes;  // dra_…, sorted by name
-  // What the processes of the pod use of the device; absent: not known.
-  std::optional<std::int64_t> memory_mib;
-  std::optional<std::int64_t> sm_percent;
+  // What the processes of the container use of the device, where it is shared. Of a container that
+  // holds several shares each has its part.
+  struct Own {
+    std::optional<std::int64_t> memory_mib;
+    std::optional<double> busy;             // of the device's activity, 0 to 1
+    std::optional<double> power;            // of the device's power, 0 to 1
+    std::optional<std::int64_t> energy_mj;  // counter
+    bool operator==(const Own&) const = default;
+  };
+  // With a value its figures are its own, and left out where they are not known; without one it has
+  // the device's.
+  std::optional<Own> own;
   bool operator==(const Share&) const = default;
 };
 

@@ -78,14 +78,19 @@ class EveryTree(unittest.TestCase):
             for one in render.containers(workload):
                 self.assertEqual(mount in one["volumeMounts"], one is plugin, one["name"])
 
-    def test_only_mps_and_usage_see_the_hosts_processes_and_mps_and_power_alone_are_privileged(self):
+    def test_only_mps_and_who_tells_pods_apart_see_the_hosts_processes(self):
+        for name, tree in trees.every_tree():
+            for workload in workloads(tree):
+                self.assertEqual(bool(pod_spec(workload).get("hostPID")),
+                                 workload["metadata"]["name"] in
+                                 ("nvidia-mps-control-daemon", "gpu-usage", "nvidia-dcgm-exporter"), name)
+
+    def test_mps_and_power_alone_are_privileged(self):
         for name, tree in trees.every_tree():
             for workload in workloads(tree):
                 alone = workload["metadata"]["name"] == "nvidia-mps-control-daemon"
                 power = workload["metadata"]["name"] == "nvidia-powerlimit-daemonset"
                 self.assertEqual("privileged: true" in yaml.safe_dump(workload), alone or power, name)
-                usage = workload["metadata"]["name"] == "gpu-usage"
-                self.assertEqual(bool(pod_spec(workload).get("hostPID")), alone or usage, name)
                 self.assertLessEqual(alone, name.endswith(" with mps"), name)
 
     def test_every_container_is_limited_but_the_mps_daemon(self):
@@ -105,8 +110,10 @@ class EveryTree(unittest.TestCase):
             images = {c["image"] for w in trees.objects(tree, "DaemonSet") for c in render.containers(w)}
             self.assertEqual(len(images), 1, name)
             for thing in trees.rendered(tree):
-                # What Prometheus's operator reads belongs to it.
-                there = "monitoring" if thing["kind"] in ("PodMonitor", "ServiceMonitor") else "gpu-device-plugin"
+                # What Prometheus's operator and Grafana read belongs to them.
+                theirs = (thing["kind"] in ("PodMonitor", "ServiceMonitor", "PrometheusRule")
+                          or "grafana_dashboard" in thing["metadata"].get("labels", {}))
+                there = "monitoring" if theirs else "gpu-device-plugin"
                 self.assertEqual(thing["metadata"].get("namespace"),
                                  None if thing["kind"] in cluster else there, name)
 

@@ -55,12 +55,14 @@ class Exporter(unittest.TestCase):
             self.assertFalse(context["allowPrivilegeEscalation"])
             self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
 
-    def test_it_sees_nothing_of_the_host_but_the_kubelets_socket(self):
+    def test_of_the_host_it_reads_the_kubelets_socket_processes_and_names_of_pods(self):
         for tree in self.each():
-            volumes = self.named(tree, "DaemonSet")["spec"]["template"]["spec"]["volumes"]
-            self.assertEqual([v["hostPath"]["path"] for v in volumes], ["/var/lib/kubelet/pod-resources"])
-            (mount,) = self.container(tree)["volumeMounts"]
-            self.assertTrue(mount["readOnly"])
+            spec = self.named(tree, "DaemonSet")["spec"]["template"]["spec"]
+            self.assertIs(spec["hostPID"], True)
+            self.assertEqual([v["hostPath"]["path"] for v in spec["volumes"]],
+                             ["/var/lib/kubelet/pod-resources", "/var/log/pods", "/var/log/containers"])
+            for mount in self.container(tree)["volumeMounts"]:
+                self.assertTrue(mount["readOnly"], mount)
 
     def test_the_podmonitor_of_old_finds_them_from_its_own_namespace(self):
         for tree in self.each("prometheus-operator"):

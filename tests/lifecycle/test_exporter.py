@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ import urllib.request
 import apiserver
 import node
 from node import KERF, NVML_LIBRARY, PATIENCE, Process, eventually
+from test_usage import UsageTest
 
 LIST = ("# a list of the test\nDCGM_FI_DEV_GPU_TEMP, gauge, Temperature\n"
         "DCGM_FI_DEV_POWER_USAGE, gauge, Power\nDCGM_FI_DEV_XID_ERRORS, gauge, XID\n"
@@ -279,7 +281,7 @@ class Lists(ExporterTest):
         self.assertEqual(here.samples("DCGM_FI_DEV_GPU_TEMP"), [])
 
 
-class Pods(ExporterTest):
+class PodsTest(ExporterTest):
     def shared(self, machine="rtx3090x1", replicas=4):
         """A node with agent and kubelet, beside which an exporter is started."""
         plugin = self.node(machine, replicas)
@@ -291,6 +293,8 @@ class Pods(ExporterTest):
                                  for key in ("NVML_SIM_STATE", "NVML_SIM_MACHINE")})
         return plugin, here
 
+
+class Pods(PodsTest):
     def test_the_last_of_several_pods_is_named_as_the_original_does(self):
         plugin, here = self.shared()
         here.start_exporter("-k", "--pod-resources-kubelet-socket", str(plugin.pod_resources))
@@ -332,6 +336,111 @@ class Pods(ExporterTest):
         eventually("two GPUs", scraped)
         self.assertGreaterEqual(here.metric("kerf_exporter_scrapes_total"), 1)
         self.assertEqual(here.health()[1]["status"], "ok")
+
+
+class OwnFigures(PodsTest):
+    """What pods that share a GPU use of it, each for itself."""
+
+    LOADS = {1: (4000, 40), 2: (3000, 20), 3: (2000, 10), 4: (1000, 5)}
+    LIST = ("DCGM_FI_DEV_GPU_UTIL, gauge, u\nDCGM_FI_DEV_FB_USED, gauge, m\n"
+            "DCGM_FI_DEV_FB_FREE, gauge, f\nDCGM_FI_DEV_POWER_USAGE, gauge, p\n"
+            "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, counter, e\n")
+
+    def start_shared(self, *more):
+        plugin, here = self.shared()
+        here.list.write_text(self.LIST)
+        here.start_exporter("-k", "--kubernetes-virtual-gpus", *more,
+                            "--pod-resources-kubelet-socket", str(plugin.pod_resources))
+        for number in self.LOADS:
+            plugin.pod(f"train-{number}")
+        here.await_samples(4, "DCGM_FI_DEV_FB_FREE", container="main")
+        return here
+
+    def work(self, here, visible=True):
+        for number, (mem, sm) in self.LOADS.items():
+            if visible:
+                UsageTest.process(here, 1000 + number, number, mem, sm)
+            else:
+                here.sim("process", "add", "-g", "0", "--pid", str(1000 + number),
+                         "--mem", str(mem), "--sm", str(sm))
+
+    @staticmethod
+    def of_pods(here, name):
+        """By pod, and under None the device's."""
+        return {labels.get("pod"): value for _, labels, value in here.samples(name)}
+
+    def test_four_pods_on_one_gpu_have_four_figures_that_add_up(self):
+        here = self.start_shared()
+        self.work(here)
+        UsageTest.process(here, 9, None, 500, 0)  # the host's
+
+        def told():
+            memory = self.of_pods(here, "DCGM_FI_DEV_FB_USED")
+            busy = self.of_pods(here, "DCGM_FI_DEV_GPU_UTIL")
+            return all(memory.get(f"train-{n}") == mem and
+                       abs(busy.get(f"train-{n}", -9) - sm) <= 1
+                       for n, (mem, sm) in self.LOADS.items())
+        eventually("each has its own", told)
+        eventually("and energy", lambda: min(self.of_pods(
+            here, "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION").values()) > 0)
+        for name in ("DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE",
+                     "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"):
+            found = self.of_pods(here, name)
+            whole = found.pop(None)
+            self.assertEqual(len(set(found.values())), 4, name)
+            by_number = [found[f"train-{n}"] for n in self.LOADS]
+            self.assertEqual(by_number, sorted(by_number, reverse=True), name)
+            # What nobody has (the host, idle power, contexts) is the rest.
+            self.assertLessEqual(sum(by_number), whole + 1e-3, name)
+        self.assertEqual(len(set(self.of_pods(here, "DCGM_FI_DEV_FB_FREE").values())), 1)
+        memory = self.of_pods(here, "DCGM_FI_DEV_FB_USED")
+        self.assertGreaterEqual(memory.pop(None) - sum(memory.values()), 500)
+
+    def test_they_are_the_figures_of_usage_where_both_run_and_the_kubelet_is_asked_once(self):
+        here = self.node("rtx3090x1", 4)
+        counters = here.directory / "list.csv"
+        counters.write_text(self.LIST)
+        UsageTest.start_usage(here, 0, components="devices,http,exporter,usage", more=(
+            "--exporter-address", "127.0.0.1:0", "--exporter-collect-interval", "200",
+            "--exporter-kubernetes", "--exporter-kubernetes-virtual-gpus",
+            "--exporter-collectors", str(counters)))
+        for number in self.LOADS:
+            here.pod(f"train-{number}")
+        self.work(here)
+        exporter = here.await_log(r'room=exporter msg="serving metrics" address=(\S+)').group(1)
+
+        def same():
+            with urllib.request.urlopen(f"http://{exporter}/metrics", timeout=PATIENCE) as answer:
+                memory = {labels.get("pod"): value for name, labels, value in
+                          samples(answer.read().decode()) if name == "DCGM_FI_DEV_FB_USED"}
+            return all(memory.get(f"train-{n}") == mem and
+                       UsageTest.of(here, "memory_bytes", n) == mem << 20
+                       for n, (mem, _) in self.LOADS.items())
+        eventually("both tell the same", same)
+        self.assertEqual(here.log().count("the kubelet tells who holds which device"), 1)
+        threads = [path.read_text().strip() for path in
+                   pathlib.Path(f"/proc/{here.agent.pid}/task").glob("*/comm")]
+        self.assertEqual(threads.count("usage"), 1, threads)
+
+    def test_processes_out_of_sight_leave_pods_the_gpus_figures(self):
+        here = self.start_shared()
+        self.work(here, visible=False)
+        here.await_log("lines of pods that share a GPU have the GPU's figures")
+
+        def repeated():
+            found = self.of_pods(here, "DCGM_FI_DEV_FB_USED")
+            return len(found) == 4 and len(set(found.values())) == 1 and max(found.values()) >= 10000
+        eventually("all have the GPU's", repeated)
+        self.assertIn("hostPID", here.log())
+
+    def test_figures_of_the_device_are_repeated_when_asked(self):
+        here = self.start_shared("--shared-figures=device")
+        self.work(here)
+
+        def repeated():
+            found = self.of_pods(here, "DCGM_FI_DEV_FB_USED")
+            return len(found) == 4 and len(set(found.values())) == 1 and max(found.values()) >= 10000
+        eventually("all have the GPU's", repeated)
 
 
 class Web(ExporterTest):

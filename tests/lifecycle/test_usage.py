@@ -25,18 +25,20 @@ class UsageTest(NodeTest):
         return self.start_usage(self.node(machine, 4), pods, watchdog, **options)
 
     @staticmethod
-    def start_usage(node, pods, watchdog="", devices=4, **options):
+    def start_usage(node, pods, watchdog="", devices=4, more=(), components="devices,http,usage",
+                    **options):
         text = node.config_file.read_text()
         node.write_config(f"{text}usage:\n  interval: {INTERVAL}\n{watchdog}")
         node.pod_resources = node.directory / "pod-resources" / "kubelet.sock"
         node.start_kubelet("--pod-resources", str(node.pod_resources))
-        node.start(components="devices,http,usage", pod_resources_socket=node.pod_resources,
+        node.start(*more, components=components, pod_resources_socket=node.pod_resources,
                    devices=devices, **options)
         for number in range(1, pods + 1):
             node.pod(f"train-{number}")
         return node
 
-    def process(self, node, pid, owner=None, mem=0, sm=0, gpu=0, start=None, container="main"):
+    @staticmethod
+    def process(node, pid, owner=None, mem=0, sm=0, gpu=0, start=None, container="main"):
         """A process on a GPU as the driver sees it, in the pod `owner` as the kernel does."""
         folder = node.root / "proc" / str(pid)
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ class UsageTest(NodeTest):
             name = uid(owner).replace("-", "_")
             group = (f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{name}.slice/"
                      f"cri-containerd-{container_id(owner)}.scope")
-            self.logs(node, owner, container)
+            UsageTest.logs(node, owner, container)
         (folder / "cgroup").write_text(f"0::{group}\n")
         node.sim("process", "add", "-g", str(gpu), "--pid", str(pid), "--mem", str(mem), "--sm", str(sm))
 
