@@ -21,7 +21,7 @@ def variant(directory, change):
     """A copy of the deployment whose kustomization.yaml went through `change` (text to text)."""
     top = pathlib.Path(tempfile.mkdtemp(prefix="kerf-deploy-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
-    for part in ("deploy/kustomize", "infrastructure", "gpu-device-plugin"):
+    for part in ("deploy/kustomize", "deploy/grafana", "infrastructure", "gpu-device-plugin"):
         shutil.copytree(REPOSITORY / part, top / part)
     copy = top / directory.relative_to(REPOSITORY)
     path = copy / "kustomization.yaml"
