@@ -112,6 +112,12 @@ def selectors(expression):
     return found
 
 
+def grouped(expression):
+    """The labels that an expression groups or joins by."""
+    return {label for clause in CLAUSE.finditer(STRING.sub(" ", expression))
+            for label in re.findall(r"\w+", clause.group(0))[1:]}
+
+
 def alternatives(operator, value):
     """The values that a matcher names one by one; nothing where it names none."""
     if operator == "=":

@@ -152,7 +152,7 @@ def gpu_board():
         stat("Hottest", "The warmest GPU.", query(f"max({field('DCGM_FI_DEV_GPU_TEMP')})", instant=True),
              "celsius", thresholds=thresholds(80, 90)),
         stat("XIDs", "Errors that the driver reported within the exporter's window of five minutes.",
-             query(f"sum({field('DCGM_EXP_XID_ERRORS_COUNT')})", instant=True),
+             query(f"sum(max by (Hostname, gpu, UUID, xid) (DCGM_EXP_XID_ERRORS_COUNT{{{HOST}}}))", instant=True),
              thresholds=thresholds(1, colors=("green", "red"))),
         row("Work"),
         graph("Utilization", "Part of the time in which a kernel ran, as nvidia-smi shows it. A GPU can be "
