@@ -9,6 +9,7 @@
 #include "agent/exporter_component.h"
 #include "agent/labels_component.h"
 #include "agent/mps_component.h"
+#include "agent/pod_events_component.h"
 #include "agent/power_component.h"
 #include "agent/usage_component.h"
 
@@ -22,11 +23,12 @@ struct Row {
 };
 
 // "devices" and "http" are the agent itself.
-constexpr std::array<Row, 6> kRows{{
+constexpr std::array<Row, 7> kRows{{
     {"events", make_events_component},
     {"exporter", make_exporter_component},
     {"labels", make_labels_component},
     {"mps", make_mps_component},
+    {"pod-events", make_pod_events_component},
     {"power", make_power_component},
     {"usage", make_usage_component},
 }};

@@ -6,14 +6,14 @@
 namespace kerf::agent {
 
 void EventFilter::refill(std::int64_t now_ms) {
-  if (allowance_ >= kBurst || now_ms < refilled_ms_) {
+  if (allowance_ >= limits_.burst || now_ms < refilled_ms_) {
     refilled_ms_ = now_ms;
     return;
   }
-  auto more = static_cast<std::uint64_t>((now_ms - refilled_ms_) / kRefillMs);
+  auto more = static_cast<std::uint64_t>((now_ms - refilled_ms_) / limits_.refill_ms);
   if (more == 0) return;
-  allowance_ = static_cast<unsigned>(std::min<std::uint64_t>(kBurst, allowance_ + more));
-  refilled_ms_ += static_cast<std::int64_t>(more) * kRefillMs;
+  allowance_ = static_cast<unsigned>(std::min<std::uint64_t>(limits_.burst, allowance_ + more));
+  refilled_ms_ += static_cast<std::int64_t>(more) * limits_.refill_ms;
 }
 
 void EventFilter::forget(std::int64_t now_ms) {
@@ -23,12 +23,12 @@ void EventFilter::forget(std::int64_t now_ms) {
 }
 
 void EventFilter::happened(std::string reason, std::string message, bool warning,
-                           std::int64_t now_ms) {
+                           std::int64_t now_ms, std::optional<PodRef> pod) {
   forget(now_ms);
-  Key key(reason, message);
+  Key key(pod, reason, message);
   auto found = said_.find(key);
   if (found == said_.end()) {
-    if (said_.size() >= kMaxHeld) {
+    if (said_.size() >= limits_.held) {
       ++dropped_;
       return;
     }
@@ -37,7 +37,7 @@ void EventFilter::happened(std::string reason, std::string message, bool warning
   }
   KubeEvent& held = found->second.held;
   if (held.count == 0) {
-    held = {std::move(reason), std::move(message), warning, 0, now_ms, now_ms};
+    held = {std::move(reason), std::move(message), warning, 0, now_ms, now_ms, std::move(pod)};
   }
   ++held.count;
   held.last_ms = now_ms;
@@ -56,7 +56,7 @@ std::vector<KubeEvent> EventFilter::take(std::int64_t now_ms) {
   std::vector<KubeEvent> out;
   for (auto [first_ms, said] : ready) {
     if (allowance_ == 0) break;
-    if (allowance_-- == kBurst) refilled_ms_ = now_ms;
+    if (allowance_-- == limits_.burst) refilled_ms_ = now_ms;
     out.push_back(said->held);
     said->held.count = 0;
     said->not_before_ms = now_ms + kRepeatMs;
@@ -69,7 +69,7 @@ std::optional<std::int64_t> EventFilter::next_ms() const {
   for (const auto& [key, said] : said_) {
     if (said.held.count == 0) continue;
     std::int64_t at = said.not_before_ms;
-    if (allowance_ == 0) at = std::max(at, refilled_ms_ + kRefillMs);
+    if (allowance_ == 0) at = std::max(at, refilled_ms_ + limits_.refill_ms);
     next = next ? std::min(*next, at) : at;
   }
   return next;

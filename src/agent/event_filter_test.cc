@@ -35,7 +35,7 @@ TEST(EventFilter, SpreadsManyDifferentOnesOverTimeAndLosesNone) {
   std::int64_t now = kStart + 40;
   std::vector<std::string> order;
   for (const KubeEvent& event : filter.take(now)) order.push_back(event.message);
-  EXPECT_EQ(order.size(), EventFilter::kBurst);
+  EXPECT_EQ(order.size(), EventLimits().burst);
   while (filter.next_ms()) {
     EXPECT_GT(*filter.next_ms(), now);
     now = *filter.next_ms();
@@ -50,7 +50,7 @@ TEST(EventFilter, SpreadsManyDifferentOnesOverTimeAndLosesNone) {
 TEST(EventFilter, HoldsABoundedNumber) {
   EventFilter filter;
   for (int i = 0; i < 10'000; ++i) filter.happened("A", std::to_string(i), false, kStart);
-  EXPECT_EQ(filter.dropped(), 10'000 - EventFilter::kMaxHeld);
+  EXPECT_EQ(filter.dropped(), 10'000 - EventLimits().held);
 }
 
 TEST(EventFilter, ForgetsWhatWasLongAgo) {
@@ -66,10 +66,10 @@ TEST(EventFilter, ForgetsWhatWasLongAgo) {
 TEST(EventFilter, BearsAClockThatIsSetBack) {
   EventFilter filter;
   for (int i = 0; i < 20; ++i) filter.happened("A", std::to_string(i), false, kStart);
-  EXPECT_EQ(filter.take(kStart).size(), EventFilter::kBurst);
+  EXPECT_EQ(filter.take(kStart).size(), EventLimits().burst);
   std::int64_t now = kStart - 1'000'000;
   EXPECT_TRUE(filter.take(now).empty());
-  EXPECT_EQ(filter.take(now + EventFilter::kRefillMs).size(), 1U);
+  EXPECT_EQ(filter.take(now + EventLimits().refill_ms).size(), 1U);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Sends Kubernetes Events about this node to the API server, not too many of them, and keeps those
-// that could not be sent for a while. Loop thread only.
+// Sends Kubernetes Events about this node and its pods to the API server, not too many of them, and
+// keeps those that could not be sent for a while. Loop thread only.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace kerf::agent {
 
-// The body of an Event (core/v1) about the node. `reporter` is who says it, "kerf".
+// The body of an Event (core/v1). `reporter` is who says it, "kerf".
 std::string event_body(const KubeEvent& event, const std::string& node,
                        const std::string& reporter);
 
@@ -25,11 +25,11 @@ class KubeEvents {
  public:
   // `changed` when error() is another. The client must outlive this.
   KubeEvents(asio::io_context& loop, const Clock& clock, kube::Client& client, std::string node,
-             std::string reporter, std::function<void()> changed);
+             std::string reporter, std::function<void()> changed, EventLimits limits = {});
   ~KubeEvents();
 
-  // Texts are cut to what the API server accepts.
-  void send(std::string reason, std::string message, bool warning);
+  // About the node, or a pod. Texts are cut to what the API server accepts.
+  void send(std::string reason, std::string message, bool warning, std::optional<PodRef> pod = {});
   // Why the last attempt failed; absent while they get through.
   const std::optional<Error>& error() const { return error_; }
   std::uint64_t sent() const { return sent_; }
@@ -51,6 +51,7 @@ class KubeEvents {
   std::function<void()> changed_;
   std::unique_ptr<Timers> timers_;
   EventFilter filter_;
+  std::size_t max_waiting_;
   std::deque<KubeEvent> waiting_;
   bool busy_ = false;
   unsigned attempts_ = 0;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "agent/kube_events.h"
 #include "base/log.h"
 #include "base/strings.h"
 
@@ -9,11 +10,6 @@ namespace kerf::agent {
 namespace {
 
 constexpr std::size_t kMaxMessage = 1000;  // the API server takes 1024 bytes
-
-std::string seconds(std::int64_t wall_ms) {
-  const std::string text = rfc3339_ms(wall_ms);
-  return text.substr(0, text.find('.')) + "Z";
-}
 
 std::string pods_of(const PodRef& pod) {
   return "/api/v1/namespaces/" + kube::escape(pod.name_space) + "/pods/" + kube::escape(pod.name);
@@ -24,23 +20,9 @@ std::string pods_of(const PodRef& pod) {
 std::string pod_event_body(const PodRef& pod, const std::string& reason, const std::string& message,
                            bool warning, const std::string& node, const std::string& reporter,
                            std::int64_t now_ms) {
-  auto q = [](std::string_view text) { return json_quote(text); };
   std::string text = message;
   if (text.size() > kMaxMessage) text = text.substr(0, kMaxMessage - 3) + "...";
-  text = valid_utf8(text);
-  std::string field;
-  if (!pod.container.empty()) {
-    field = R"(,"fieldPath":)" + q("spec.containers{" + pod.container + "}");
-  }
-  std::string uid = pod.uid.empty() ? "" : R"(,"uid":)" + q(pod.uid);
-  return R"({"apiVersion":"v1","kind":"Event","metadata":{"generateName":)" + q(pod.name + ".") +
-         R"(,"namespace":)" + q(pod.name_space) +
-         R"(},"involvedObject":{"kind":"Pod","apiVersion":"v1","namespace":)" + q(pod.name_space) +
-         R"(,"name":)" + q(pod.name) + uid + field + R"(},"reason":)" + q(reason) +
-         R"(,"message":)" + q(text) + R"(,"type":)" + q(warning ? "Warning" : "Normal") +
-         R"(,"count":1,"firstTimestamp":)" + q(seconds(now_ms)) + R"(,"lastTimestamp":)" +
-         q(seconds(now_ms)) + R"(,"source":{"component":)" + q(reporter) + R"(,"host":)" + q(node) +
-         R"(},"reportingComponent":)" + q(reporter) + R"(,"reportingInstance":)" + q(node) + "}";
+  return event_body({reason, valid_utf8(text), warning, 1, now_ms, now_ms, pod}, node, reporter);
 }
 
 std::string eviction_body(const PodRef& pod) {

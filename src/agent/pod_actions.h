@@ -8,19 +8,12 @@
 #include <optional>
 #include <string>
 
+#include "agent/pod_ref.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "kube/client.h"
 
 namespace kerf::agent {
-
-// A pod and, because names are used again, its uid.
-struct PodRef {
-  std::string name_space;
-  std::string name;
-  std::string uid;        // may be empty
-  std::string container;  // may be empty: the pod as a whole
-};
 
 // The body of an Event (core/v1) about a pod. `reporter` is who says it.
 std::string pod_event_body(const PodRef& pod, const std::string& reason, const std::string& message,

@@ -212,7 +212,7 @@ struct Table {
        kStringList,
        "devices,http",
        "",
-       {"devices", "http", "labels", "events", "mps", "power", "usage", "exporter"},
+       {"devices", "http", "labels", "events", "pod-events", "mps", "power", "usage", "exporter"},
        "what this process does (kerf)"},
       {"mps-dir",
        {},

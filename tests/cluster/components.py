@@ -58,8 +58,8 @@ class Components:
         check("with the component cdi a container gets device nodes, files and variables by name, "
               "from containerd alone, and its loader finds the driver by kerf's own hook program",
               self.check_cdi)
-        check("with the components events and named-configs the Node tells of a lost GPU, its label "
-              "switches the slices, and an unknown label changes nothing", self.check_cluster_access)
+        check("the Node tells of a lost GPU; with the component named-configs its label switches the "
+              "slices, and an unknown label changes nothing", self.check_cluster_access)
         check("a storm of XIDs takes one GPU's slices away, is told of once, and they come back",
               self.check_storm)
         check("with the component feature-discovery the node's labels stand in a NodeFeature",
@@ -194,7 +194,7 @@ class Components:
 
     def check_cluster_access(self):
         try:
-            with self.deployed("events", "named-configs"):
+            with self.deployed("named-configs"):
                 self.counts(8)
                 self.check_told()
                 self.check_label()
@@ -208,7 +208,7 @@ class Components:
         return [e for e in events if e["reason"] == reason]
 
     def check_storm(self):
-        with self.deployed("events", config=(
+        with self.deployed(config=(
                 f"version: v1\nflags: {{plugin: {{{BY_MOUNTS}}}}}\n" + SHARING % "timeSlicing" +
                 "health: {recovery: {quietPeriod: 3s, maxQuietPeriod: 3s}}\n")):
             self.counts(8)

@@ -34,7 +34,8 @@ class Watching:
         check = self.report.check
         check("with the component power one privileged container holds 300 W against drift, a driver "
               "loaded anew and a GPU that was away", self.check_power)
-        name = "four pods on one GPU show four different figures under their names, in usage and exporter"
+        name = ("four pods on one GPU show four different figures under their names, in usage and "
+                "exporter, and are told when it falls ill")
         if self.pods_have_cgroups():
             check(name, self.check_shared_use)
         else:
@@ -151,6 +152,7 @@ class Watching:
             eventually(60, lambda: self.usage_shows(loads), "the usage metrics tell the pods apart")
             self.rolled_out("nvidia-dcgm-exporter", "set env TARGET DCGM_EXPORTER_INTERVAL=1000")
             eventually(60, lambda: self.exporter_shows(loads), "the exporter names the pods")
+            self.check_pods_are_told(loads)
             expect(self.api.pods(USAGE)[0]["status"]["containerStatuses"][0]["restartCount"] == 0,
                    "gpu-usage was restarted")
             return ", ".join(f"{name} {memory} MiB {sm} %" for name, (_, memory, sm) in loads.items())
@@ -203,6 +205,24 @@ class Watching:
             row = rows[0]
             expect((row["UUID"], row["namespace"], row["container"]) == (gpu, NAMESPACE, "main"), str(row))
         return True
+
+    def check_pods_are_told(self, loads):
+        gpu = next(iter(loads.values()))[0]
+        self.driver_tool("fault", "lost", "--gpu", gpu)
+        others = [f"train-{i}" for i in range(1, 9) if f"train-{i}" not in loads]
+        try:
+            for name in loads:
+                shown = eventually(30, lambda name=name: re.search(
+                    rf"Warning +GPUUnhealthy .*{gpu}",
+                    run(f"kubectl describe pod -n {NAMESPACE} {name}")[1]), f"{name} is told")
+                expect(shown, name)
+            for name in others:
+                expect("GPUUnhealthy" not in str(self.api.events(name)), f"{name} was told as well")
+        finally:
+            self.driver_tool("clear", "--gpu", gpu)
+        name = next(iter(loads))
+        eventually(30, lambda: any(e.startswith("GPURecovered") for e in self.api.events(name)),
+                   f"{name} is told that it is well again")
 
     # -- sick GPUs -------------------------------------------------------------------------------
 

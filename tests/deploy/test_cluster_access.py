@@ -22,6 +22,11 @@ def env(of):
 
 
 class ClusterAccess(unittest.TestCase):
+    def test_by_itself_is_for_events_in_both_deployments(self):
+        for directory in (trees.TEN_SLICES, trees.FOUR_SLICES):
+            self.assertEqual(env(container(directory))["KERF_COMPONENTS"], "devices,http,events")
+            self.assertIn(TOKEN, mounts(container(directory)))
+
     def each(self, *components):
         for directory in (trees.TEN_SLICES, trees.FOUR_SLICES):
             with self.subTest(tree=directory.name, components=components):

@@ -6,6 +6,7 @@ import render
 import trees
 
 LABELLER = "gpu-feature-discovery"
+PLUGIN = "nvidia-device-plugin-ctr"
 FEATURES_D = "/etc/kubernetes/node-feature-discovery/features.d"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -74,7 +75,7 @@ class Labelling(unittest.TestCase):
                              ["serviceAccountToken", "configMap", "downwardAPI"])
             self.assertIs(pod(tree)["automountServiceAccountToken"], False)
             for other in render.containers(trees.the(tree, "DaemonSet")):
-                self.assertEqual(TOKEN in mounts(other), other["name"] == LABELLER)
+                self.assertEqual(TOKEN in mounts(other), other["name"] in (LABELLER, PLUGIN))
 
     def test_through_the_api_it_may_do_what_it_does_in_its_namespace(self):
         for tree in self.each("feature-discovery"):

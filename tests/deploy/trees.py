@@ -40,8 +40,12 @@ def with_test_pods(directory):
 
 @functools.cache
 def with_components(directory, *names):
-    """The tree with these components after those it has."""
+    """The tree with these components after those it has; one that it has stays where it is."""
     up = "../" * len(directory.relative_to(REPOSITORY).parts)
+    has = (directory / "kustomization.yaml").read_text()
+    names = [name for name in names if f"/{name}\n" not in has]
+    if not names:
+        return directory
 
     def change(text):
         lines = "".join(f"  - {up}deploy/kustomize/components/{name}\n" for name in names)
