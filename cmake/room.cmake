@@ -96,5 +96,5 @@ function(kerf_test name)
   target_precompile_headers(${name} REUSE_FROM kerf_gtest)
   include(GoogleTest)
   gtest_discover_tests(${name} NO_PRETTY_VALUES TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT 120 ENVIRONMENT "${ARG_ENV}")
+    PROPERTIES TIMEOUT 300 ENVIRONMENT "${ARG_ENV}")
 endfunction()

@@ -116,9 +116,10 @@ test_a (__main__.B.test_a) ... ok
 test_b (__main__.B.test_b)
 What it is about. ... skipped 'no ldconfig'
 test_c (__main__.B.test_c) ... skipped "it's not here"
-Ran 3 tests in 0.1s
+test_d (__main__.B.test_d) ... skipped 'no ldconfig'
+Ran 4 tests in 0.1s
 
-OK (skipped=2)
+OK (skipped=3)
 <end of output>
 Test time =   0.50 sec
 ----------------------------------------------------------
@@ -167,13 +168,14 @@ class Skips(Checkout):
             "skipped: lifecycle.one test_needs_root: only root may",
             "skipped: deploy.two test_b: no ldconfig",
             "skipped: deploy.two test_c: it's not here",
+            "skipped: deploy.two test_d: no ldconfig",
             "skipped: wire_test.Socket.Disk: needs permission to mount a tmpfs",
             "skipped: page: chromium is not on the PATH",
-            "5 cases skipped, 2 tests whole"])
+            "6 cases skipped, 2 tests whole"])
 
     def test_without_a_reason_are_counted_all_the_same(self):
-        terse = re.sub(r"^test_[bc].*\n(What.*\n)?", "", LOG, flags=re.M)
-        self.assertEqual(self.listed(terse)[-1], "5 cases skipped, 2 tests whole")
+        terse = re.sub(r"^test_[bcd].*\n(What.*\n)?", "", LOG, flags=re.M)
+        self.assertEqual(self.listed(terse)[-1], "6 cases skipped, 2 tests whole")
 
     def test_of_a_run_without_any_are_none(self):
         self.assertEqual(self.listed(""), ["0 cases skipped, 0 tests whole"])

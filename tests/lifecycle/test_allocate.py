@@ -140,7 +140,7 @@ class Allocation(node.NodeTest):
         for n in range(20):
             here.pod(f"p{n}")
             here.tell_kubelet(f"pod delete p{n}")
-        here.await_log("(?s)(msg=allocated.*){20}")
+        node.eventually("twenty in the log", lambda: here.log().count("msg=allocated ") == 20)
         # `kubectl logs -l` shows ten.
         self.assertRegex("\n".join(here.log().splitlines()[-10:]), "(?i)time.*slic")
 
