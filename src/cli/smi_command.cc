@@ -7,10 +7,13 @@
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "base/roots.h"
 #include "base/strings.h"
 #include "cli/driver_door.h"
 #include "nvml/control.h"
@@ -35,8 +38,11 @@ constexpr const char* kUsage =
     "Those of NVIDIA's nvidia-smi that show GPUs and set their power; kerf's own program.\n\n"
     "  -L, --list-gpus            one line a GPU\n"
     "  --query-gpu=FIELDS         with --format=csv[,noheader][,nounits]; --help-query-gpu lists\n"
+    "  --query-compute-apps=FIELDS  who runs on them; --help-query-compute-apps lists\n"
     "  -q [-d SECTIONS]           all that is known, or POWER, MEMORY, TEMPERATURE, UTILIZATION,\n"
     "                             CLOCK\n"
+    "  dmon [-s GROUPS] [-d SECONDS] [-c COUNT]  a line a GPU and turn; p, u, c: power, use, "
+    "clocks\n"
     "  -pl, --power-limit=WATTS   set the power limit\n"
     "  -pm, --persistence-mode=0|1\n"
     "  -i, --id=GPUS              only these: indices, UUIDs or PCI addresses, comma separated\n"
@@ -47,13 +53,17 @@ constexpr const char* kUsage =
 
 struct Options {
   bool list = false, full = false, help = false, help_fields = false, version = false;
-  std::string query, format;
+  bool help_app_fields = false;
+  std::string query, apps, format;
   bool has_format = false;
   std::vector<std::string> sections;
   std::vector<std::string> ids;
   std::optional<std::uint32_t> limit_mw;
   std::optional<bool> persistence;
   std::uint64_t loop_seconds = 0;
+  bool monitor = false;
+  std::string groups = "puc";
+  std::uint64_t turns = 0;  // 0: without end
 };
 
 Unexpected wrong(std::string what) { return fail(Kind::kInvalid, std::move(what)); }
@@ -118,6 +128,11 @@ constexpr Named kNamed[] = {
        o.query = v;
        return {};
      }},
+    {"", "--query-compute-apps",
+     [](Options& o, const std::string& v) -> Status {
+       o.apps = v;
+       return {};
+     }},
     {"", "--format",
      [](Options& o, const std::string& v) -> Status {
        o.format = v;
@@ -131,12 +146,13 @@ Status take(Options& o, std::span<const std::string> args, std::size_t& i) {
   auto is = [&](std::string_view letter, std::string_view word) {
     return arg == letter || arg == word;
   };
-  bool* flag = is("-L", "--list-gpus")     ? &o.list
-               : is("-q", "--query")       ? &o.full
-               : is("-h", "--help")        ? &o.help
-               : arg == "--help-query-gpu" ? &o.help_fields
-               : arg == "--version"        ? &o.version
-                                           : nullptr;
+  bool* flag = is("-L", "--list-gpus")              ? &o.list
+               : is("-q", "--query")                ? &o.full
+               : is("-h", "--help")                 ? &o.help
+               : arg == "--help-query-gpu"          ? &o.help_fields
+               : arg == "--help-query-compute-apps" ? &o.help_app_fields
+               : arg == "--version"                 ? &o.version
+                                                    : nullptr;
   if (flag != nullptr) {
     *flag = true;
     return {};
@@ -155,15 +171,52 @@ Status take(Options& o, std::span<const std::string> args, std::size_t& i) {
                   arg));
 }
 
+// What follows "dmon".
+Result<Options> parse_monitor(std::span<const std::string> args) {
+  Options o;
+  o.monitor = true;
+  o.loop_seconds = 1;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string& flag = args[i];
+    if (flag == "-h" || flag == "--help") {
+      o.help = true;
+      continue;
+    }
+    if (i + 1 >= args.size()) return wrong("A value is missing after " + flag);
+    const std::string& value = args[++i];
+    const auto number = parse_u64(value);
+    if ((flag == "-d" || flag == "-c") && (!number || *number == 0)) {
+      return wrong("Unable to parse the value of " + flag + ": " + value);
+    }
+    if (flag == "-d") {
+      o.loop_seconds = number.value_or(1);
+    } else if (flag == "-c") {
+      o.turns = number.value_or(0);
+    } else if (flag == "-i") {
+      o.ids = split(value, ',');
+    } else if (flag == "-s" && !value.empty() && std::ranges::all_of(value, power::is_smi_group)) {
+      o.groups = value;
+    } else {
+      return wrong(fmt::format("dmon does not know {} {} here; see nvidia-smi -h", flag, value));
+    }
+  }
+  return o;
+}
+
 Result<Options> parse(std::span<const std::string> args) {
+  if (!args.empty() && args[0] == "dmon") return parse_monitor(args.subspan(1));
   Options o;
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (Status taken = take(o, args, i); !taken) return fail(std::move(taken.error()));
   }
-  if (o.query.empty()) return o;
+  if (o.query.empty() && o.apps.empty()) return o;
+  if (!o.query.empty() && !o.apps.empty()) {
+    return wrong("Only one of --query-gpu and --query-compute-apps can be asked at a time");
+  }
   const std::vector<std::string> words = split(o.format, ',');
   if (!o.has_format || std::ranges::find(words, "csv") == words.end()) {
-    return wrong("\"--query-gpu\" needs \"--format=csv[,noheader][,nounits]\"");
+    return wrong(fmt::format("\"{}\" needs \"--format=csv[,noheader][,nounits]\"",
+                             o.apps.empty() ? "--query-gpu" : "--query-compute-apps"));
   }
   for (const std::string& word : words) {
     if (word != "csv" && word != "noheader" && word != "nounits") {
@@ -341,8 +394,50 @@ int report(DriverDoor& door, Smi& smi, const Options& o) {
   });
 }
 
+int query_apps(Smi& smi, const Options& o, bool first) {
+  auto fields = power::parse_smi_app_fields(o.apps);
+  if (!fields) {
+    std::cout << fields.error().text() << '\n';
+    return kBadArguments;
+  }
+  const bool units = !says(o.format, "nounits");
+  if (first && !says(o.format, "noheader"))
+    std::cout << power::smi_app_head(*fields, units) << '\n';
+  return smi.each([fields = *fields, units](const SmiGpu& gpu) {
+    auto processes = power::smi_processes(gpu, Roots::below("/").proc);
+    if (!processes) return Answer{processes.error().text() + "\n", processes.error().native};
+    return Answer{power::smi_app_lines(fields, gpu, *processes, units), 0};
+  });
+}
+
+int table(DriverDoor& door, Smi& smi) {
+  // A call that hangs may come back when nobody waits for it any more.
+  struct Foot {
+    std::mutex mutex;
+    std::string rows;
+  };
+  auto foot = std::make_shared<Foot>();
+  std::cout << power::smi_table_head({door.driver().version, door.driver().cuda_version});
+  const int status = smi.each([foot](const SmiGpu& gpu) {
+    Answer row{power::smi_table_row(gpu), 0};
+    if (auto processes = power::smi_processes(gpu, Roots::below("/").proc)) {
+      const std::lock_guard lock(foot->mutex);
+      foot->rows += power::smi_process_rows(gpu.index, *processes);
+    }
+    return row;
+  });
+  const std::lock_guard lock(foot->mutex);
+  std::cout << power::smi_process_table(foot->rows) << std::flush;
+  return status;
+}
+
 int once(DriverDoor& door, const Options& o, bool first) {
   Smi smi(door, o);
+  if (o.monitor) {
+    return smi.each([groups = o.groups](const SmiGpu& gpu) {
+      return Answer{power::smi_monitor_line(gpu, groups), 0};
+    });
+  }
   if (o.limit_mw || o.persistence) return change(smi, o);
   if (o.list) return list(smi);
   if (!o.query.empty()) {
@@ -357,14 +452,15 @@ int once(DriverDoor& door, const Options& o, bool first) {
       return Answer{power::smi_line(fields, gpu, units) + "\n", 0};
     });
   }
+  if (!o.apps.empty()) return query_apps(smi, o, first);
   if (o.full) return report(door, smi, o);
-  std::cout << power::smi_table_head({door.driver().version, door.driver().cuda_version});
-  return smi.each([](const SmiGpu& gpu) { return Answer{power::smi_table_row(gpu), 0}; });
+  return table(door, smi);
 }
 
-void print_fields() {
-  std::cout << "Fields of --query-gpu:\n";
-  for (const power::SmiField& field : power::smi_fields()) {
+template <typename Field>
+void print_fields(const char* option, std::span<const Field> fields) {
+  std::cout << "Fields of " << option << ":\n";
+  for (const Field& field : fields) {
     std::cout << "  " << field.name;
     if (!field.alias.empty()) std::cout << ", " << field.alias;
     if (!field.unit.empty()) std::cout << " [" << field.unit << "]";
@@ -381,7 +477,10 @@ int run_smi(std::span<const std::string> args) {
     return kBadArguments;
   }
   if (options->help) return std::cout << kUsage, 0;
-  if (options->help_fields) return print_fields(), 0;
+  if (options->help_fields) return print_fields("--query-gpu", power::smi_fields()), 0;
+  if (options->help_app_fields) {
+    return print_fields("--query-compute-apps", power::smi_app_fields()), 0;
+  }
   const char* library = getenv("KERF_NVML_LIBRARY");
   const char* root = getenv("CONTAINER_DRIVER_ROOT");
   auto door = DriverDoor::open(library != nullptr ? library : "", root != nullptr ? root : "");
@@ -394,10 +493,19 @@ int run_smi(std::span<const std::string> args) {
                              (*door)->driver().version);
     return 0;
   }
+  // After so many lines dmon says again what they are.
+  constexpr std::uint64_t kPage = 15;
+  const auto head = [&](std::uint64_t turn) {
+    if (options->monitor && turn % kPage == 0)
+      std::cout << power::smi_monitor_head(options->groups);
+  };
+  head(0);
   int status = once(**door, *options, true);
-  while (options->loop_seconds > 0 && std::cout.good()) {
+  for (std::uint64_t turn = 1; options->loop_seconds > 0 && std::cout.good(); ++turn) {
+    if (options->turns == turn) break;
     std::cout.flush();
     std::this_thread::sleep_for(std::chrono::seconds(options->loop_seconds));
+    head(turn);
     status = once(**door, *options, false);
   }
   return status;

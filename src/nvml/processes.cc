@@ -49,17 +49,18 @@ Result<std::vector<Record>> read_list(const Session& session, std::string_view n
 }
 
 using Key = std::tuple<std::uint32_t, std::optional<std::uint32_t>, std::optional<std::uint32_t>>;
-using Merged = std::map<Key, std::optional<std::uint64_t>>;
+using Merged = std::map<Key, RunningProcess>;
 
-void merge(Merged& into, std::span<const abi::ProcessInfo> list) {
+void merge(Merged& into, std::span<const abi::ProcessInfo> list, bool RunningProcess::* kind) {
   auto instance = [](std::uint32_t id) {
     return id == abi::kNoInstance ? std::nullopt : std::optional(id);
   };
   for (const abi::ProcessInfo& each : list) {
-    auto& bytes =
+    RunningProcess& process =
         into[{each.pid, instance(each.gpu_instance_id), instance(each.compute_instance_id)}];
+    process.*kind = true;
     if (each.used_gpu_memory == kNotAvailable) continue;
-    bytes = std::max(bytes.value_or(0), each.used_gpu_memory);
+    process.bytes = std::max(process.bytes.value_or(0), each.used_gpu_memory);
   }
 }
 
@@ -76,19 +77,20 @@ Result<std::vector<RunningProcess>> running_processes(const Session& session, ab
   auto compute =
       list("nvmlDeviceGetComputeRunningProcesses_v3", f.nvmlDeviceGetComputeRunningProcesses_v3);
   if (!compute) return fail(std::move(compute.error()));
-  merge(merged, *compute);
+  merge(merged, *compute, &RunningProcess::compute);
   if (auto graphics = list("nvmlDeviceGetGraphicsRunningProcesses_v3",
                            f.nvmlDeviceGetGraphicsRunningProcesses_v3)) {
-    merge(merged, *graphics);
+    merge(merged, *graphics, &RunningProcess::graphics);
   }
   if (auto mps = list("nvmlDeviceGetMPSComputeRunningProcesses_v3",
                       f.nvmlDeviceGetMPSComputeRunningProcesses_v3)) {
-    merge(merged, *mps);
+    merge(merged, *mps, &RunningProcess::mps);
   }
   std::vector<RunningProcess> out;
   out.reserve(merged.size());
-  for (const auto& [key, bytes] : merged) {
-    out.push_back({std::get<0>(key), bytes, std::get<1>(key), std::get<2>(key)});
+  for (auto& [key, process] : merged) {
+    std::tie(process.pid, process.gpu_instance, process.compute_instance) = key;
+    out.push_back(process);
   }
   return out;
 }

@@ -20,6 +20,10 @@ struct RunningProcess {
   std::optional<std::uint64_t> bytes;         // of device memory; absent when not told
   std::optional<std::uint32_t> gpu_instance;  // of a MIG device
   std::optional<std::uint32_t> compute_instance;
+  // In which of the driver's lists it is.
+  bool compute = false;
+  bool graphics = false;
+  bool mps = false;
   bool operator==(const RunningProcess&) const = default;
 };
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "nvml/processes.h"
 #include "nvml/session.h"
 #include "nvml/telemetry.h"
 
@@ -54,12 +55,45 @@ std::span<const std::string_view> smi_sections();
 // One GPU's part of -q. `sections`: those asked for by -d; empty: all, with what the GPU is.
 std::string smi_report(const SmiGpu& gpu, std::span<const std::string> sections);
 
-// Head and one GPU of the table that nvidia-smi prints without arguments; processes are left out.
+// A process on a GPU, with its program's name.
+struct SmiProcess {
+  nvml::RunningProcess running;
+  std::string name;  // the first word of its command line; "[Not Found]" and the like
+};
+
+// Who runs on a GPU. Names are read below `proc` ("/proc"), as process ids are those of whoever
+// asks. kUnsupported and kDenied where the driver lists none.
+Result<std::vector<SmiProcess>> smi_processes(const SmiGpu& gpu, const std::string& proc);
+
+// A field of --query-compute-apps.
+struct SmiAppField {
+  std::string_view name;
+  std::string_view alias;
+  std::string_view unit;
+  std::string (*value)(const SmiGpu& gpu, const SmiProcess& process);
+};
+std::span<const SmiAppField> smi_app_fields();
+Result<std::vector<const SmiAppField*>> parse_smi_app_fields(std::string_view list);
+// "pid, process_name, used_gpu_memory [MiB]"
+std::string smi_app_head(std::span<const SmiAppField* const> fields, bool units);
+// A line for each process that computes; graphics has none.
+std::string smi_app_lines(std::span<const SmiAppField* const> fields, const SmiGpu& gpu,
+                          std::span<const SmiProcess> processes, bool units);
+
+// Head and one GPU of the table that nvidia-smi prints without arguments.
 struct SmiDriver {
   std::string version;   // "580.126.09"
   int cuda_version = 0;  // 1000·major + 10·minor
 };
 std::string smi_table_head(const SmiDriver& driver);
 std::string smi_table_row(const SmiGpu& gpu);
+// The table below it: a line for each process, by smi_process_rows of each GPU.
+std::string smi_process_rows(unsigned index, std::span<const SmiProcess> processes);
+std::string smi_process_table(std::string_view rows);
+
+// nvidia-smi dmon. Groups of columns: p (power and temperatures), u (use), c (clocks).
+bool is_smi_group(char group);
+std::string smi_monitor_head(std::string_view groups);
+std::string smi_monitor_line(const SmiGpu& gpu, std::string_view groups);
 
 }  // namespace kerf::power

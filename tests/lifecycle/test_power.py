@@ -321,7 +321,39 @@ class Commands(PowerTest):
         self.assertEqual(widths, {91})
         self.assertTrue(any("NVIDIA GeForce RTX 3090" in line and "00000000:01:00.0" in line
                             for line in lines))
+        self.assertIn("|  No running processes found", lines[-2])
         self.assertRegex(self.smi("-L"), r"^GPU 0: NVIDIA GeForce RTX 3090 \(UUID: GPU-")
+
+    def test_dmon_prints_a_line_a_gpu_and_turn(self):
+        lines = self.smi("dmon", "-c", "2").splitlines()
+        self.assertRegex(lines[0], r"^# gpu +pwr +gtemp +mtemp +sm +mem +enc +dec +jpg +ofa +mclk +pclk $")
+        self.assertRegex(lines[1], r"^# Idx +W +C +C( +%){6} +MHz +MHz $")
+        self.assertEqual([line.split()[0] for line in lines[2:]], ["0", "1", "0", "1"])
+        self.assertRegex(lines[2], r"^    0 +\d+ +\d+ +- +0 +0 +\d+ +\d+ +- +- +\d+ +\d+ $")
+        self.assertEqual(self.smi("dmon", "-s", "p", "-i", "1", "-c", "1").splitlines()[0].split(),
+                         ["#", "gpu", "pwr", "gtemp", "mtemp"])
+        self.assertIn("-s x", self.smi("dmon", "-s", "x", status=2))
+
+    def test_processes_are_in_the_foot_of_the_table_and_in_csv(self):
+        # One that is there to be seen, and one whose name nobody knows.
+        here = str(os.getpid())
+        self.machine.sim("process", "add", "-g", "0", "--pid", here, "--mem", "4000", "--sm", "5")
+        self.machine.sim("process", "add", "-g", "1", "--pid", "999999999", "--mem", "10",
+                         "--type", "graphics")
+        lines = self.smi().splitlines()
+        self.assertEqual({len(line) for line in lines[1:]}, {91})
+        self.assertRegex("\n".join(lines), rf"\n\|    0   N/A  N/A +{here}      C   \S*python\S* +4000MiB \|\n"
+                         r"\|    1   N/A  N/A +999999999      G   \[Not Found\] +10MiB \|\n\+---")
+        out = self.smi("--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv")
+        head, line = out.splitlines()
+        self.assertEqual(head, "gpu_uuid, pid, process_name, used_gpu_memory [MiB]")
+        self.assertRegex(line, rf"^GPU-[0-9a-f-]{{36}}, {here}, \S*python\S*, 4000 MiB$")
+        self.assertEqual(self.smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"),
+                         f"{here}, 4000\n")
+        self.assertEqual(self.smi("--query-compute-apps=pid", "--format=csv,noheader", "-i", "1"), "")
+        self.assertIn('"pdi" is not a valid field',
+                      self.smi("--query-compute-apps=pdi", "--format=csv", status=2))
+        self.assertIn("used_gpu_memory, used_memory [MiB]", self.smi("--help-query-compute-apps"))
 
     def test_kerf_power_shows_and_sets_with_before_and_after(self):
         self.assertRegex(self.power("show"), r"0 +NVIDIA GeForce RTX 3090 +350 W +350 W +350 W +100 W +390 W")
