@@ -38,7 +38,7 @@ std::unique_ptr<SharedPods::Interest> SharedPods::follow(const config::ProcessOp
 
 void SharedPods::adjust() {
   adjusting_ = false;
-  if (wants_.empty()) return;
+  if (wants_.empty() || !process_) return;
   Want all;
   all.interval = std::ranges::min_element(wants_, {}, &Want::interval)->interval;
   all.facts = std::ranges::any_of(wants_, &Want::facts);

@@ -186,7 +186,7 @@ Result<Options> parse_monitor(std::span<const std::string> args) {
     const std::string& value = args[++i];
     const auto number = parse_u64(value);
     if ((flag == "-d" || flag == "-c") && (!number || *number == 0)) {
-      return wrong("Unable to parse the value of " + flag + ": " + value);
+      return wrong(fmt::format("Unable to parse the value of {}: {}", flag, value));
     }
     if (flag == "-d") {
       o.loop_seconds = number.value_or(1);

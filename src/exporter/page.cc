@@ -273,6 +273,7 @@ class SheetMaker {
     if (!row.plain) row.plain = add_text(row, {}, {}, {});
     add_line(*row.plain, value);
     std::vector<const Share*> shares;
+    shares.reserve(row.variants.size());
     for (const Variant& variant : row.variants) shares.push_back(variant.share);
     const std::vector<Value> own = split(field, value, shares);
     for (std::size_t i = 0; i < own.size(); ++i) add_line(row.texts[i], own[i]);
