@@ -1,4 +1,4 @@
-"""Two nodes with everything running on them, each its own process, and a real Prometheus that scrapes
+"""Nodes with everything running on them, each its own process, and a real Prometheus that scrapes
 them as the monitors of deploy/kustomize/components/prometheus-operator would: same job names, same
 relabelings, same labels of a target, which it is given instead of finding them in a cluster."""
 
