@@ -4,7 +4,6 @@ that says who holds which device, faults, other counter lists, HTTPS, and Promet
 import base64
 import http.client
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -532,30 +531,6 @@ class Prometheus(ExporterTest):
                            'DCGM_FI_DEV_SM_CLOCK{gpu=~".*"} * 1000000', "DCGM_FI_DEV_GPU_UTIL",
                            "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_DEV_FB_USED", 'up == 1'):
             self.assertTrue(ask(expression), expression)
-
-
-class Figures(ExporterTest):
-    def test_memory_does_not_grow_over_many_scrapes(self):
-        here = self.exporter("h200x8-hgx")
-        here.start_exporter(counters=False, interval=100)
-        here.await_samples(8, "DCGM_FI_PROF_DRAM_ACTIVE")
-        host, port = here.exporter_address().rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
-        self.addCleanup(connection.close)
-
-        def scrape(times):
-            for _ in range(times):
-                connection.request("GET", "/metrics")
-                connection.getresponse().read()
-
-        def resident():
-            with open(f"/proc/{here.agent.pid}/status", encoding="ascii") as status:
-                return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-        scrapes = int(os.environ.get("KERF_SCRAPES", "2000"))
-        scrape(scrapes // 4)
-        before = resident()
-        scrape(scrapes)
-        self.assertLess(resident() - before, 1024, "KiB more")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Figures that are promised: time, threads, memory, descriptors. Of times the best of a few tries is
-judged, so that a busy machine does not decide."""
+judged, so that a busy machine does not decide. Not run under sanitizers, where figures mean nothing."""
 
+import http.client
 import os
 import pathlib
 import signal
 import time
 
 import node
-from node import GPU, eventually
+import test_exporter
+from node import GPU, PATIENCE, eventually
 
 
 def proc(pid, name):
@@ -146,6 +148,27 @@ class Resources(node.NodeTest):
         print(f"     {used:.1f} MiB resident, {threads(here.agent.pid)} threads, "
               f"{descriptors(here.agent.pid)} descriptors after 2000 pods")
         self.assertLess(used, 16)
+
+
+class Scrapes(test_exporter.ExporterTest):
+    def test_memory_does_not_grow_over_many_scrapes(self):
+        here = self.exporter("h200x8-hgx")
+        here.start_exporter(counters=False, interval=100)
+        here.await_samples(8, "DCGM_FI_PROF_DRAM_ACTIVE")
+        host, port = here.exporter_address().rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+        self.addCleanup(connection.close)
+
+        def scrape(times):
+            for _ in range(times):
+                connection.request("GET", "/metrics")
+                connection.getresponse().read()
+
+        scrapes = int(os.environ.get("KERF_SCRAPES", "2000"))
+        scrape(scrapes // 4)
+        before = total_resident_mib(here.agent.pid)
+        scrape(scrapes)
+        self.assertLess(total_resident_mib(here.agent.pid) - before, 1, "MiB more")
 
 
 if __name__ == "__main__":
