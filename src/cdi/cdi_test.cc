@@ -410,10 +410,12 @@ TEST_F(Machine, HooksAreNvidiasCommandLines) {
                                    "--host-driver-version=580.65.06"},
           std::vector<std::string>{"nvidia-ctk", "hook", "update-ldcache", "--ldconfig-path",
                                    "/sbin/ldconfig", "--folder", "/usr/lib/x86_64-linux-gnu"},
-          std::vector<std::string>{"nvidia-ctk", "hook", "disable-device-node-modification"}));
+          std::vector<std::string>{"nvidia-ctk", "hook", "disable-device-node-modification"},
+          std::vector<std::string>{"nvidia-ctk", "hook", "update-application-profile"}));
 
   config_.cdi_hook_path = "/opt/bin/nvidia-cdi-hook";
-  config_.cdi_disable_hooks = {"create-symlinks", "update-ldcache", "enable-cuda-compat"};
+  config_.cdi_disable_hooks = {"create-symlinks", "update-ldcache", "enable-cuda-compat",
+                               "update-application-profile"};
   ASSERT_EQ(gpu().common.hooks.size(), 1u);
   EXPECT_THAT(gpu().common.hooks[0].args,
               ElementsAre("nvidia-cdi-hook", "disable-device-node-modification"));

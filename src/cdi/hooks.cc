@@ -69,6 +69,7 @@ std::vector<Hook> common_hooks(const config::Config& config, const DriverTree& t
   }
   if (!tree.library_dirs.empty()) add("update-ldcache", std::move(folders));
   add("disable-device-node-modification", {});
+  add("update-application-profile", {});
   return hooks;
 }
 

@@ -15,12 +15,13 @@ struct Name {
   std::string_view word;
   Task task;
 };
-constexpr std::array<Name, 5> kTasks = {
+constexpr std::array<Name, 6> kTasks = {
     {{"create-symlinks", Task::kCreateSymlinks},
      {"update-ldcache", Task::kUpdateLdcache},
      {"enable-cuda-compat", Task::kEnableCudaCompat},
      {"chmod", Task::kChmod},
-     {"disable-device-node-modification", Task::kDisableDeviceNodeModification}}};
+     {"disable-device-node-modification", Task::kDisableDeviceNodeModification},
+     {"update-application-profile", Task::kUpdateApplicationProfile}}};
 
 Task task_of(std::string_view word) {
   for (const Name& name : kTasks) {
@@ -146,7 +147,8 @@ std::string help() {
          "  enable-cuda-compat --host-driver-version VERSION [--cuda-compat-container-root "
          "DIRECTORY]\n"
          "  chmod --mode MODE --path PATH ...\n"
-         "  disable-device-node-modification\n\n"
+         "  disable-device-node-modification\n"
+         "  update-application-profile\n\n"
          "The container's state is read from standard input, or from --container-spec FILE.\n";
 }
 

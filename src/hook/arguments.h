@@ -17,6 +17,7 @@ enum class Task {
   kEnableCudaCompat,
   kChmod,
   kDisableDeviceNodeModification,
+  kUpdateApplicationProfile,
   kUnknown,  // a hook of another release: nothing is done, with a word
 };
 

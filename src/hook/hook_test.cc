@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hook/app_profile.h"
 #include "hook/arguments.h"
 #include "hook/container_root.h"
 #include "hook/driver_params.h"
@@ -62,6 +63,9 @@ TEST(Arguments, AreNvidiasOfEachHook) {
            Row{{"disable-device-node-modification", "--container-spec=/s"},
                made(Task::kDisableDeviceNodeModification, "disable-device-node-modification",
                     [](Arguments& a) { a.state = "/s"; })},
+           Row{{"update-application-profile"},
+               made(Task::kUpdateApplicationProfile, "update-application-profile",
+                    [](Arguments&) {})},
            Row{{"later-hook", "--of=another", "release"},
                made(Task::kUnknown, "later-hook", [](Arguments&) {})},
        }) {
@@ -69,6 +73,19 @@ TEST(Arguments, AreNvidiasOfEachHook) {
     ASSERT_TRUE(arguments) << arguments.error().text();
     EXPECT_EQ(*arguments, row.wanted) << row.wanted.word;
   }
+}
+
+TEST(ApplicationProfile, CountsTheNodesOfGpusAlone) {
+  for (const char* node : {"nvidia0", "nvidia12"}) EXPECT_TRUE(is_gpu_node(node)) << node;
+  for (const char* other : {"nvidia", "nvidiactl", "nvidia-uvm", "nvidia0x", "xnvidia0", "null"}) {
+    EXPECT_FALSE(is_gpu_node(other)) << other;
+  }
+}
+
+TEST(ApplicationProfile, NamesGpusByTheBitsOfAMask) {
+  EXPECT_EQ(profile_of(1U << 1U | 1U << 4U),
+            R"({"profiles":[{"name":"_container_","settings":["EGLVisibleDGPUDevices",0x12]}],)"
+            R"("rules":[{"pattern":[],"profile":"_container_"}]})");
 }
 
 TEST(Arguments, MistakesAreNamed) {

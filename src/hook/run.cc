@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/roots.h"
+#include "hook/app_profile.h"
 #include "hook/arguments.h"
 #include "hook/container_root.h"
 #include "hook/driver_params.h"
@@ -100,6 +101,8 @@ Result<std::string> perform(const Arguments& arguments, const ContainerRoot& roo
       return set_modes(root, arguments);
     case Task::kDisableDeviceNodeModification:
       return disable_device_changes(root, host);
+    case Task::kUpdateApplicationProfile:
+      return update_application_profile(root);
     case Task::kUnknown:
       break;
   }

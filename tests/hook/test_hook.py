@@ -95,9 +95,10 @@ class Containers(unittest.TestCase):
                           "--link", f"libcuda.so.1::{FOLDER}/libcuda.so"),
                 self.hook("enable-cuda-compat", f"--host-driver-version={VERSION}"),
                 self.hook("update-ldcache", "--ldconfig-path", str(ldconfig), "--folder", FOLDER),
-                self.hook("disable-device-node-modification")]
+                self.hook("disable-device-node-modification"),
+                self.hook("update-application-profile")]
 
-    def run_container(self, *command, hooks=None, readonly=True):
+    def run_container(self, *command, hooks=None, readonly=True, gpus=()):
         """Its exit status and all it said."""
         path = self.bundle / "config.json"
         path.unlink(missing_ok=True)
@@ -109,6 +110,8 @@ class Containers(unittest.TestCase):
         config["mounts"] += self.mounts
         # Some build machines give no control groups to containers.
         config["linux"]["resources"] = {}
+        config["linux"]["devices"] = [{"path": f"/dev/{name}", "type": "c", "major": 195, "minor": minor}
+                                      for name, minor in gpus]
         config["hooks"] = {"createContainer": self.usual_hooks() if hooks is None else hooks}
         path.write_text(json.dumps(config))
         done = subprocess.run(
@@ -250,6 +253,20 @@ class Containers(unittest.TestCase):
         # Either it is served, or it is refused with a reason: it does not hang.
         self.assertTrue(code == 0 or "ldconfig" in said, said)
 
+    def test_egl_is_shown_the_gpus_whose_nodes_are_there(self):
+        profile = "/etc/nvidia/nvidia-application-profiles-rc.d/10-container.conf"
+        hooks = [self.hook("update-application-profile")]
+        code, said = self.run_container("/bin/ls", "/etc", hooks=hooks, gpus=[("nvidiactl", 255)])
+        self.assertNotIn("nvidia\n", said)
+        for _ in range(2):  # a second time nothing is left to do
+            code, said = self.run_container("/bin/cat", profile, hooks=hooks, gpus=[
+                ("nvidiactl", 255), ("nvidia1", 1), ("nvidia4", 4), ("nvidia-uvm", 0)])
+            self.assertEqual(code, 0, said)
+            found = json.loads(said.replace("0x12", "18"))
+            self.assertEqual(found["profiles"][0]["settings"], ["EGLVisibleDGPUDevices", 18])
+            self.assertEqual(found["rules"], [{"pattern": [], "profile": found["profiles"][0]["name"]}])
+        self.assertEqual((self.root / profile.lstrip("/")).stat().st_mode & 0o777, 0o444)
+
     def test_the_driver_is_shown_as_changing_no_device_nodes(self):
         """In a mount namespace of its own, as a container has one, with a driver's parameters."""
         params = self.root / "proc/driver/nvidia/params"
@@ -286,9 +303,9 @@ class CommandLine(unittest.TestCase):
         return subprocess.run([HOOK, *words], input=state, capture_output=True, text=True, check=False)
 
     def test_unknown_hooks_are_passed_over(self):
-        done = self.call("update-application-profile", "--anything=1")
+        done = self.call("enable-coherent-annotations", "--anything=1")
         self.assertEqual(done.returncode, 0)
-        self.assertIn("update-application-profile", done.stderr)
+        self.assertIn("enable-coherent-annotations", done.stderr)
 
     def test_mistakes_are_named(self):
         for words, state, said in (
