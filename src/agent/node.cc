@@ -47,12 +47,10 @@ std::string_view advertising(const plan::Resource& resource) {
   return resource.shared ? "advertising with time-slicing" : "advertising";
 }
 
-// "time-slicing", "mps" or "none", for whoever greps a log of which only the last lines are left.
+// For whoever greps a log of which only the last lines are left.
 std::string_view sharing(const plan::PlanPtr& plan, std::string_view resource) {
   const plan::Resource* found = plan ? plan::find_resource(*plan, resource) : nullptr;
-  if (found == nullptr) return "none";
-  if (!found->mps.empty()) return "mps";
-  return found->shared ? "time-slicing" : "none";
+  return found == nullptr ? "none" : plan::sharing_of(*found);
 }
 
 // One line a resource, so that "is time-slicing on, and how" can be grepped from the log.

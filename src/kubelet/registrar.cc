@@ -141,7 +141,12 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
     entry.state.registered = true;
     entry.state.since_ms = system_clock().wall_ms();
     entry.state.last_error.reset();
-    log::info("kubelet", "registered", {{"resource", resource}, {"endpoint", entry.endpoint}});
+    const Words words = options.words ? options.words(resource) : Words();
+    log::info("kubelet", "registered",
+              {{"resource", resource},
+               {"endpoint", entry.endpoint},
+               {"sharing", words.sharing},
+               {"replicas", words.replicas}});
   }
 
   void failed(const std::string& resource, Entry& entry, Error error) {

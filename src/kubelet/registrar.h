@@ -3,11 +3,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "kubelet/stats.h"
@@ -20,11 +22,18 @@ namespace kerf::kubelet {
 
 class Registrar {
  public:
+  // What the log says of a resource besides its name.
+  struct Words {
+    std::string_view sharing;  // "time-slicing"; of static lifetime
+    std::size_t replicas = 0;
+  };
+
   struct Options {
     std::string kubelet_socket;                     // empty: never register
     std::chrono::milliseconds deadline{5000};       // for one Register call
     std::chrono::milliseconds retry_first{100};     // pause after a failure, doubled each time …
     std::chrono::milliseconds retry_longest{5000};  // … up to this
+    std::function<Words(const std::string& resource)> words;  // may be empty
   };
 
   struct State {

@@ -10,6 +10,7 @@
 #include "kubelet/gate.h"
 #include "kubelet/registrar.h"
 #include "kubelet/transport.h"
+#include "plan/plan.h"
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
@@ -41,6 +42,7 @@ struct Served {
   asio::steady_timer retry;  // of bind
   milliseconds pause{};
   std::size_t devices = 0;
+  Registrar::Words words;
   std::size_t unhealthy = 0;
   std::size_t streams = 0;
   Clock::time_point streams_since{};
@@ -76,6 +78,10 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     how.deadline = options.register_deadline;
     how.retry_first = options.retry_first;
     how.retry_longest = options.retry_longest;
+    how.words = [this](const std::string& name) {
+      auto found = resources.find(name);
+      return found == resources.end() ? Registrar::Words() : found->second->words;
+    };
     registrar = std::make_unique<Registrar>(
         loop, how, [this](const std::string& name) -> Stats& { return stats_of(name); },
         [this](const std::string& name) { changed(name); });
@@ -121,6 +127,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
       if (it == resources.end()) continue;
       Served& served = *it->second;
       served.devices = resource.devices.size();
+      served.words = {plan::sharing_of(resource), plan::replicas_of(resource)};
       served.unhealthy = static_cast<std::size_t>(std::ranges::count_if(
           resource.devices, [](const plan::Device& device) { return !device.healthy; }));
       bool relisted = served.plugin->offer(resource.devices, answering(plan, at));

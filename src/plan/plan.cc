@@ -2,6 +2,7 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "plan/naming.h"
@@ -27,6 +28,18 @@ const Resource* find_resource(const Plan& plan, std::string_view name) {
   auto found = std::find_if(plan.resources.begin(), plan.resources.end(),
                             [&](const Resource& resource) { return resource.name == name; });
   return found == plan.resources.end() ? nullptr : &*found;
+}
+
+std::string_view sharing_of(const Resource& resource) {
+  if (!resource.mps.empty()) return "mps";
+  return resource.shared ? "time-slicing" : "none";
+}
+
+std::size_t replicas_of(const Resource& resource) {
+  std::map<std::string_view, std::size_t> ids;
+  std::size_t most = 0;
+  for (const Device& device : resource.devices) most = std::max(most, ++ids[device.physical_id]);
+  return most;
 }
 
 void hold_back(Resource& resource, const std::string& reason) {

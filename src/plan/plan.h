@@ -56,6 +56,12 @@ Result<Plan> make_plan(inventory::SnapshotPtr snapshot, const config::Config& co
 // The resource of that name, or null. The pointer lives as long as `plan`.
 const Resource* find_resource(const Plan& plan, std::string_view name);
 
+// How the resource's devices are shared, for the log: "time-slicing", "mps" or "none".
+std::string_view sharing_of(const Resource& resource);
+// How many ids the GPU or MIG device with most of them has; 1 when nothing is shared, 0 when there
+// are no devices.
+std::size_t replicas_of(const Resource& resource);
+
 // Marks the shared devices of a resource as not to be given out, for this reason. Devices that are
 // unhealthy already keep theirs.
 void hold_back(Resource& resource, const std::string& reason);

@@ -72,6 +72,10 @@ TEST(Plan, TwoGpusOfFourSlicesAreExactlyEight) {
   const PlanPtr plan = sample::plan(sample::gpus(2), sample::shared(4));
   EXPECT_THAT(find_resource(*plan, "nvidia.com/gpu")->devices, SizeIs(8));
   EXPECT_EQ(find_resource(*plan, "nvidia.com/other"), nullptr);
+  EXPECT_EQ(sharing_of(*find_resource(*plan, "nvidia.com/gpu")), "time-slicing");
+  EXPECT_EQ(replicas_of(*find_resource(*plan, "nvidia.com/gpu")), 4u);
+  EXPECT_EQ(sharing_of(Resource()), "none");
+  EXPECT_EQ(replicas_of(Resource()), 0u);
 }
 
 TEST(Plan, KeepsGenerationConfigurationAndSnapshot) {

@@ -66,7 +66,7 @@ class ATwoGpuNodeAtFourSlices(node.NodeTest):
         self.assertEqual(self.here.get("/nowhere")[0], 404)
 
     def test_is_shown_by_kerf_status(self):
-        self.here.await_log("msg=registered")
+        self.here.await_log(r"msg=registered resource=\S+ endpoint=\S+ sharing=time-slicing replicas=4")
         eventually("registered", lambda: self.here.health()[1]["ready"])
         shown = self.here.kerf("status", "--address", self.here.address())
         self.assertEqual((shown.returncode, shown.stderr), (0, ""))
