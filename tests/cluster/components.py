@@ -131,6 +131,7 @@ class Components:
                              "'echo visible=$NVIDIA_VISIBLE_DEVICES; find /dev -name \"nvidia*\"; "
                              "find /usr -name \"lib*.so.*\" -o -name \"nvidia-*\"; "
                              "dd if=/dev/nvidiactl count=0 2>&1; "
+                             "cat /etc/nvidia/nvidia-application-profiles-rc.d/10-container.conf; "
                              "grep -c libcuda.so.1 /etc/ld.so.cache | sed s/^/cached=/; "
                              f"LD_PRELOAD=libcuda.so.1 {loader} --list /usr/bin/nvidia-smi 2>&1'")
             expect("visible=void" in seen, seen)
@@ -145,6 +146,9 @@ class Components:
             expect("not permitted" not in seen, seen)
             expect(re.search(r"^cached=[1-9]", seen, re.M), f"not in the loader's cache: {seen}")
             expect(re.search(r"libcuda\.so\.1 => /usr/lib", seen), f"the loader: {seen}")
+            mask = {f"/dev/nvidia{i}": 1 << i for i in range(2)}
+            minors = sum(bit for node, bit in mask.items() if node in nodes)
+            expect(f'"EGLVisibleDGPUDevices",0x{minors:x}]' in seen, f"EGL's profile: {seen}")
             return f"{len(nodes)} device nodes, {len(spec['containerEdits']['mounts'])} files"
 
     # -- the cluster is told, and the node's label chooses ----------------------------------------
@@ -186,8 +190,8 @@ class Components:
         try:
             self.described("GPUUnhealthy", "NVIDIAGPUHealthy")
             eventually(60, lambda: self.condition() == ("False", "GPUUnhealthy"), "condition False")
-            counts = (self.api.gpus("capacity"), self.api.gpus())
-            expect(counts == (8, 4), f"capacity and allocatable of {counts}")
+            eventually(30, lambda: (self.api.gpus("capacity"), self.api.gpus()) == (8, 4),
+                       "a capacity of 8, of which 4 are allocatable")
         finally:
             self.driver_tool("clear", "--gpu", "0")
         eventually(60, lambda: self.condition() == ("True", "AllGPUsHealthy"), "condition True again")
