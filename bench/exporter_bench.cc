@@ -42,6 +42,7 @@ Attribution pods(const std::vector<Entity>& entities) {
       share.name_space = "team-vision";
       share.container = "server";
       share.replica = n;
+      share.own = Share::Own{1000, 0.05, 0.05, 1'000'000};
       out[entity.uuid].push_back(std::move(share));
     }
   }
