@@ -22,7 +22,10 @@ exporter::Share::Own own_of(const usage::Use& use, const usage::GpuUse& gpu, boo
     out.busy = *gpu.busy_ratio > 0 ? *use.busy_ratio / *gpu.busy_ratio / count : 0;
   }
   if (use.power_w && gpu.mean_w) out.power = *use.power_w / *gpu.mean_w / count;
-  out.energy_mj = part_of(std::llround(use.energy_j * 1000), position, count);
+  // Without activity energy is nobody's, which is not the same as none.
+  if (use.busy_ratio || use.energy_j > 0) {
+    out.energy_mj = part_of(std::llround(use.energy_j * 1000), position, count);
+  }
   return out;
 }
 

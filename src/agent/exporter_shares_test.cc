@@ -136,6 +136,14 @@ TEST(ExporterShares, KeepTheDevicesFiguresWhereItCannotBeTold) {
   }
 }
 
+TEST(ExporterShares, KnowOnlyMemoryWhereTheDriverTellsNoActivity) {
+  Node node;
+  for (usage::ProcessFigures& each : node.figures.processes) each.sm_percent.reset();
+  node.read();
+  node.read();
+  EXPECT_EQ(node.fill({share("a", 0)}).at("GPU-a")[0].own, (Share::Own{3000, {}, {}, {}}));
+}
+
 TEST(ExporterShares, KnowOnlyMemoryOfMigDevices) {
   Node node;
   node.layout.mig = true;

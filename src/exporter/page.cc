@@ -85,6 +85,7 @@ class SheetMaker {
  private:
   struct Row {
     std::string fixed;  // "{gpu="0",…" up to the host
+    bool mig = false;   // a GPU instance
     Pairs labels;       // from counters of the type label
     std::vector<Variant> variants;
     std::vector<std::uint32_t> texts;  // finished, one a variant
@@ -94,6 +95,7 @@ class SheetMaker {
   Row row_of(const Reading& reading) {
     Row row;
     row.fixed = fixed_part(reading.entity);
+    row.mig = reading.entity.instance.has_value();
     for (std::size_t i = 0; i < counters_.labels.size() && i < reading.texts.size(); ++i) {
       if (reading.texts[i].empty() || is_fixed(counters_.labels[i].name)) continue;
       row.labels.emplace_back(counters_.labels[i].name, reading.texts[i]);
@@ -266,7 +268,7 @@ class SheetMaker {
         options_.share_by_share && std::ranges::any_of(row.variants, [](const Variant& variant) {
           return variant.share != nullptr && variant.share->own;
         });
-    if (!told_apart || !can_be_split(field)) {
+    if (!told_apart || !can_be_split(field, row.mig)) {
       for (std::uint32_t text : row.texts) add_line(text, value);
       return;
     }

@@ -278,6 +278,20 @@ TEST(Page, RepeatsTheDevicesFigureWhereSharesHaveNoneOfTheirOwn) {
   EXPECT_TRUE(given.lines()[0].ends_with("} 41"));
 }
 
+TEST(Page, TellsMemoryAloneApartOnASharedMigDevice) {
+  Given given;
+  given.options.share_by_share = true;
+  given.counters = list("DCGM_FI_DEV_POWER_USAGE, gauge, p\nDCGM_FI_DEV_FB_USED, gauge, m");
+  given.readings = {reading(instance(0, 7, "MIG-a"), {Value::real(300), Value::integer(5000)})};
+  Share a = share("a", 0);
+  a.own.emplace().memory_mib = 3000;
+  given.attribution["MIG-a"] = {a};
+  ASSERT_EQ(given.lines().size(), 3U);
+  EXPECT_TRUE(given.lines()[0].ends_with("pod=\"a\",vgpu=\"0\"} 300.000000"));
+  EXPECT_TRUE(given.lines()[1].ends_with("Hostname=\"node-1\"} 5000"));
+  EXPECT_TRUE(given.lines()[2].ends_with("pod=\"a\",vgpu=\"0\"} 3000"));
+}
+
 TEST(Page, FindsThePodOfAMigDeviceByItsUuid) {
   Given given;
   given.readings = {reading(instance(0, 1, "MIG-a"), {Value::integer(1)}),

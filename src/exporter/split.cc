@@ -40,7 +40,8 @@ std::vector<Value> energies(std::span<const Share* const> shares) {
 
 }  // namespace
 
-bool can_be_split(const Field& field) {
+bool can_be_split(const Field& field, bool mig) {
+  if (mig) return is_memory(field);
   return is_memory(field) || is_activity(field) || is_power(field) ||
          field.source == Source::kEnergy;
 }

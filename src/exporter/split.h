@@ -11,8 +11,9 @@
 namespace kerf::exporter {
 
 // Memory used, activity, power and energy are somebody's; temperatures, clocks and the like are the
-// device's alone.
-bool can_be_split(const Field& field);
+// device's alone. Of a GPU instance (`mig`) memory alone: activity is not told, and power and
+// energy are those of all its GPU.
+bool can_be_split(const Field& field, bool mig);
 
 // One figure for each of `shares` (null is nobody's), blank where it is not known. Gauges add up to
 // `whole` at most, the rest is nobody's: whole numbers are rounded so that nothing comes or goes.

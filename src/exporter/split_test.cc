@@ -27,12 +27,14 @@ TEST(Splitting, IsForWhatSomebodyUses) {
        {"DCGM_FI_DEV_FB_USED", "dcgm_fb_used", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO",
         "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS",
         "DCGM_FI_DEV_POWER_USAGE_INSTANT", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"}) {
-    EXPECT_TRUE(can_be_split(field(name))) << name;
+    EXPECT_TRUE(can_be_split(field(name), false)) << name;
+    const bool memory = field(name).source == Source::kMemory;
+    EXPECT_EQ(can_be_split(field(name), true), memory) << name;
   }
   for (const char* name : {"DCGM_FI_DEV_FB_FREE", "DCGM_FI_DEV_FB_TOTAL", "DCGM_FI_DEV_GPU_TEMP",
                            "DCGM_FI_DEV_MEM_COPY_UTIL", "DCGM_FI_DEV_ENFORCED_POWER_LIMIT",
                            "DCGM_FI_DEV_SM_CLOCK", "DCGM_FI_PROF_GR_ENGINE_ACTIVE"}) {
-    EXPECT_FALSE(can_be_split(field(name))) << name;
+    EXPECT_FALSE(can_be_split(field(name), false)) << name;
   }
 }
 
