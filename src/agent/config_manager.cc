@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/put_file.h"
 #include "base/strings.h"
 #include "config/parse.h"
 
@@ -141,16 +142,8 @@ Result<bool> point_link(const std::string& link, const std::string& target) {
   bool there = !error && fs::exists(link, error);
   fs::path after = fs::weakly_canonical(target, error);
   if (there && !error && before == after) return false;
-  std::string aside = link + ".kerf-new";
-  fs::remove(aside, error);
-  if (symlink(target.c_str(), aside.c_str()) != 0) {
-    return fail_errno("cannot make link", aside, errno, kRemedy);
-  }
-  if (rename(aside.c_str(), link.c_str()) != 0) {
-    int why = errno;
-    fs::remove(aside, error);
-    return fail_errno("cannot replace link", link, why, kRemedy);
-  }
+  Status put = put_link(link, target, {.what = "link to the configuration", .remedy = kRemedy});
+  if (!put) return fail(std::move(put.error()));
   return true;
 }
 

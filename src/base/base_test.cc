@@ -142,6 +142,38 @@ TEST_F(PuttingAFile, ThatCannotBePutNamesPathAndRemedyAndLeavesNothing) {
   EXPECT_EQ(entries(), 1U);
 }
 
+TEST_F(PuttingAFile, ThatStaysOpenIsClaimedBeforeItHasItsName) {
+  const std::string path = directory_ + "/a";
+  EXPECT_TRUE(put_file(path, "before", {}).value());
+  bool named = true;
+  auto open = put_open_file(path, "after", {}, [&](int) {
+    named = read_file(path).value() == "after";
+    return true;
+  });
+  ASSERT_TRUE(open);
+  EXPECT_TRUE(*open);
+  EXPECT_FALSE(named);
+  EXPECT_EQ(read_file(path).value(), "after");
+  auto refused = put_open_file(path, "never", {}, [](int) {
+    errno = EWOULDBLOCK;
+    return false;
+  });
+  EXPECT_FALSE(refused);
+  EXPECT_EQ(read_file(path).value(), "after");
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(PuttingAFile, MayBeALink) {
+  const std::string path = directory_ + "/link";
+  EXPECT_TRUE(put_link(path, "/a", {}));
+  EXPECT_TRUE(put_link(path, "/b", {}));
+  EXPECT_EQ(std::filesystem::read_symlink(path), "/b");
+  auto absent = put_link(directory_ + "/no/a", "/b", {"link", 0, "make the directory"});
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().hint, "make the directory");
+  EXPECT_EQ(entries(), 1U);
+}
+
 TEST(IdleCode, IsLetGoOfAndRunsAgain) {
   auto resident = [] {
     const std::string status = read_file("/proc/self/status").value();

@@ -21,6 +21,13 @@ bool holds(const std::string& path, std::string_view text, mode_t mode) {
   return there && *there == text;
 }
 
+// Where the new one is made: ".config.yaml" for "/etc/config.yaml".
+std::string hidden_beside(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
+  return path.substr(0, name) + "." + path.substr(name);
+}
+
 Status fill(int fd, std::string_view text, const std::string& path, const PutFile& how) {
   const auto failed = [&](const char* verb) {
     const int why = errno;
@@ -43,16 +50,21 @@ Status fill(int fd, std::string_view text, const std::string& path, const PutFil
 
 Result<bool> put_file(const std::string& path, std::string_view text, const PutFile& how) {
   if (holds(path, text, how.mode)) return false;
-  const std::size_t slash = path.rfind('/');
-  const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
-  std::string partial = path.substr(0, name) + "." + path.substr(name) + "XXXXXX";
+  Result<Fd> put = put_open_file(path, text, how, [](int) { return true; });
+  if (!put) return fail(std::move(put.error()));
+  return true;
+}
+
+Result<Fd> put_open_file(const std::string& path, std::string_view text, const PutFile& how,
+                         const std::function<bool(int fd)>& claim) {
+  std::string partial = hidden_beside(path) + "XXXXXX";
   Fd fd(mkostemp(partial.data(), O_CLOEXEC));
   if (!fd) {
     const int why = errno;
     return fail_errno(std::string("cannot write the ").append(how.what), path, why, how.remedy);
   }
   Status done = fill(fd.get(), text, path, how);
-  if (done && rename(partial.c_str(), path.c_str()) != 0) {
+  if (done && (!claim(fd.get()) || rename(partial.c_str(), path.c_str()) != 0)) {
     const int why = errno;
     done =
         fail_errno(std::string("cannot put in place the ").append(how.what), path, why, how.remedy);
@@ -61,7 +73,19 @@ Result<bool> put_file(const std::string& path, std::string_view text, const PutF
     unlink(partial.c_str());
     return fail(std::move(done.error()));
   }
-  return true;
+  return fd;
+}
+
+Status put_link(const std::string& path, const std::string& target, const PutFile& how) {
+  const std::string partial = hidden_beside(path) + ".link";
+  unlink(partial.c_str());  // of one who was killed in between
+  if (symlink(target.c_str(), partial.c_str()) == 0 && rename(partial.c_str(), path.c_str()) == 0) {
+    return {};
+  }
+  const int why = errno;
+  unlink(partial.c_str());
+  return fail_errno(std::string("cannot put in place the ").append(how.what), path, why,
+                    how.remedy);
 }
 
 }  // namespace kerf

@@ -1,13 +1,14 @@
 #include "mps/gate.h"
 
 #include <cerrno>
-#include <cstdio>
 #include <fcntl.h>
 #include <string_view>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
+#include "base/put_file.h"
 #include "mps/layout.h"
 
 namespace kerf::mps {
@@ -30,19 +31,14 @@ Status StartedFile::raise(const std::string& path) {
     }
   }
   // Locked before it has its name: nobody may take it for one left behind.
-  const std::string fresh = path + ".new";
-  Fd fd(open(fresh.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  constexpr const char* kWritable = "let this container write to the directory of --mps-dir";
-  if (!fd) return fail_errno("cannot make the file", fresh, errno, kWritable);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0 ||
-      write(fd.get(), kOurs.data(), kOurs.size()) != static_cast<ssize_t>(kOurs.size()) ||
-      rename(fresh.c_str(), path.c_str()) != 0) {
-    const int why = errno;
-    unlink(fresh.c_str());
-    return fail_errno("cannot write the file", path, why, kWritable);
-  }
+  Result<Fd> fd =
+      put_open_file(path, kOurs,
+                    {.what = "sign of an MPS daemon",
+                     .remedy = "let this container write to the directory of --mps-dir"},
+                    [](int file) { return flock(file, LOCK_EX | LOCK_NB) == 0; });
+  if (!fd) return fail(std::move(fd.error()));
   path_ = path;
-  fd_ = std::move(fd);
+  fd_ = std::move(*fd);
   return {};
 }
 
