@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "agent/agent.h"
+#include "cli/usual.h"
 #include "cli/version.h"
 #include "config/flags.h"
 
@@ -32,18 +33,7 @@ void print_help() {
 }  // namespace
 
 int run_agent(std::span<const std::string> args, const char* const* environment) {
-  auto given = [&](std::string_view a, std::string_view b) {
-    return std::ranges::find_if(args, [&](const auto& x) { return x == a || x == b; }) !=
-           args.end();
-  };
-  if (given("--help", "-h")) {
-    print_help();
-    return 0;
-  }
-  if (given("--version", "-v")) {
-    std::cout << version_text();
-    return 0;
-  }
+  if (answer_usual(args, print_help)) return 0;
   Result<config::FlagValues> flags = config::parse_arguments(args);
   if (!flags) {
     std::cerr << "kerf agent: " << flags.error().text() << '\n';

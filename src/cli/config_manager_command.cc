@@ -9,6 +9,7 @@
 
 #include "agent/config_manager.h"
 #include "base/strings.h"
+#include "cli/usual.h"
 #include "cli/version.h"
 #include "config/flags.h"
 #include "config/load.h"
@@ -144,16 +145,7 @@ Result<agent::ConfigManagerOptions> options_from(const Texts& texts, const confi
 }  // namespace
 
 int run_config_manager(std::span<const std::string> args, const char* const* environment) {
-  for (const std::string& word : args) {
-    if (word == "--help" || word == "-h") {
-      print_help();
-      return 0;
-    }
-    if (word == "--version" || word == "-v") {
-      std::cout << version_text();
-      return 0;
-    }
-  }
+  if (answer_usual(args, print_help)) return 0;
   config::Env env = config::env_from(environment);
   Result<Texts> texts = read(args, env);
   if (!texts) {

@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "cli/usual.h"
 #include "cli/version.h"
 #include "config/flags.h"
 #include "config/load.h"
@@ -114,10 +115,6 @@ void print_help() {
                "DCGM_EXPORTER_LOG_FORMAT\n";
 }
 
-bool given(Args args, std::string_view a, std::string_view b) {
-  return std::ranges::any_of(args, [&](const std::string& x) { return x == a || x == b; });
-}
-
 bool is_true(std::string_view text) {
   Result<config::Value> value = config::parse_value(config::FlagKind::kBool, text);
   return value && std::get<bool>(*value);
@@ -194,14 +191,7 @@ Result<std::vector<std::string>> exporter_arguments(Args args, std::vector<std::
 }
 
 int run_exporter(Args args, const char* const* environment) {
-  if (given(args, "--help", "-h")) {
-    print_help();
-    return 0;
-  }
-  if (given(args, "--version", "-v")) {
-    std::cout << version_text();
-    return 0;
-  }
+  if (answer_usual(args, print_help)) return 0;
   std::vector<std::string> notes;
   Result<std::vector<std::string>> words = exporter_arguments(args, notes);
   Result<config::FlagValues> flags =

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "cli/driver_view.h"
+#include "cli/usual.h"
 #include "cli/version.h"
 #include "config/load.h"
 #include "labels/facts.h"
@@ -55,10 +56,6 @@ constexpr std::pair<std::string_view, std::string_view> kOwnVariables[] = {
     {"GFD_CONFIG_FILE", "CONFIG_FILE"},
     {"GFD_USE_NODE_FEATURE_API", "USE_NODE_FEATURE_API"},
 };
-
-bool given(Args args, std::string_view a, std::string_view b) {
-  return std::ranges::any_of(args, [&](const auto& arg) { return arg == a || arg == b; });
-}
 
 void print_json(const labels::Labels& labels) {
   std::cout << '{';
@@ -143,14 +140,7 @@ int run_labels(Args args, const char* const* environment) {
 }
 
 int run_feature_discovery(Args args, const char* const* environment) {
-  if (given(args, "--help", "-h")) {
-    print_discovery_help();
-    return 0;
-  }
-  if (given(args, "--version", "-v")) {
-    std::cout << version_text();
-    return 0;
-  }
+  if (answer_usual(args, print_discovery_help)) return 0;
   Result<config::FlagValues> flags = config::parse_arguments(args);
   if (!flags) {
     std::cerr << "gpu-feature-discovery: " << flags.error().text() << '\n';

@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 #include "base/files.h"
 #include "base/roots.h"
+#include "cli/usual.h"
 #include "cli/version.h"
 #include "config/flags.h"
 #include "config/load.h"
@@ -27,10 +28,6 @@ void print_help() {
          "  --config-file, CONFIG_FILE    configuration file\n"
          "  --mig-strategy, MIG_STRATEGY  how MIG devices are advertised  [none]\n\n"
          "and all flags of kerf agent.\n";
-}
-
-bool given(Args args, std::string_view a, std::string_view b) {
-  return std::ranges::any_of(args, [&](const std::string& x) { return x == a || x == b; });
 }
 
 int mount(Args args) {
@@ -60,14 +57,7 @@ int mount(Args args) {
 }  // namespace
 
 int run_mps_control_daemon(Args args, const char* const* environment) {
-  if (given(args, "--help", "-h")) {
-    print_help();
-    return 0;
-  }
-  if (given(args, "--version", "-v")) {
-    std::cout << version_text();
-    return 0;
-  }
+  if (answer_usual(args, print_help)) return 0;
   if (!args.empty() && args[0] == "mount-shm") return mount(args.subspan(1));
   Result<config::FlagValues> flags = config::parse_arguments(args);
   if (!flags) {
