@@ -33,7 +33,8 @@ using std::chrono::milliseconds;
 constexpr std::chrono::seconds kConfigMapPause{60};
 constexpr const char* kConfigMapKey = "metrics";
 constexpr const char* kUntoldRemedy =
-    "Set hostPID: true, so that processes are in sight; or --shared-figures=device.";
+    "Set hostPID: true and mount /var/log/pods and /var/log/containers, so that it is known whose "
+    "processes are; or set --shared-figures=device.";
 
 std::string host_name(const config::ProcessOptions& process) {
   if (!process.node_name.empty()) return process.node_name;

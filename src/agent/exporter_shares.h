@@ -14,7 +14,7 @@ namespace kerf::agent {
 inline constexpr unsigned kUntoldRounds = 3;
 
 // Whether it cannot be told who uses that GPU, because processes on it are out of sight (another
-// process-id namespace than the host's) or the driver does not list them.
+// process-id namespace than the host's) or in pods that nobody names, or the driver lists none.
 bool is_untold(const usage::GpuUse& gpu);
 
 // Fills Share::own of the shares in `shares`. `gpu_of` says of which GPU a device is, for MIG.

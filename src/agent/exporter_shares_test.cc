@@ -117,19 +117,17 @@ TEST(ExporterShares, DivideAContainersFiguresAmongItsShares) {
 }
 
 TEST(ExporterShares, KeepTheDevicesFiguresWhereItCannotBeTold) {
-  for (const bool listed : {true, false}) {
+  for (const int why : {0, 1, 2}) {
     Node node;
-    if (listed) {
-      node.figures.unseen = 1;  // no process ids of the host
-    } else {
-      node.figures.processes_known = false;
-    }
+    if (why == 0) node.figures.unseen = 1;   // no process ids of the host
+    if (why == 1) node.figures.unnamed = 1;  // nobody knows the pod
+    if (why == 2) node.figures.processes_known = false;
     for (unsigned n = 1; n < kUntoldRounds; ++n) node.read();
     EXPECT_EQ(node.fill({share("a", 0)}).at("GPU-a")[0].own, Share::Own()) << "it may come";
     node.read();
     EXPECT_TRUE(is_untold(node.account.gpus().at("GPU-a")));
     EXPECT_EQ(node.fill({share("a", 0)}).at("GPU-a")[0].own, std::nullopt);
-    node.figures.unseen = 0;
+    node.figures.unseen = node.figures.unnamed = 0;
     node.figures.processes_known = true;
     node.read();
     EXPECT_EQ(node.fill({share("a", 0)}).at("GPU-a")[0].own.value().memory_mib, 3000);

@@ -280,7 +280,7 @@ void Account::add(const GpuFigures& figures, const Layout& layout) {
   gpu.temperature_c = figures.temperature_c;
   gpu.memory_total = figures.memory_total;
   gpu.busy_host_ratio = 0;
-  gpu.processes_known = figures.processes_known && figures.unseen == 0;
+  gpu.processes_known = figures.processes_known && figures.unseen + figures.unnamed == 0;
   gpu.untold_rounds = gpu.processes_known ? 0 : gpu.untold_rounds + 1;
   gpu.mean_w.reset();
   gpu.power_w.reset();

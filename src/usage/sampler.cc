@@ -200,6 +200,7 @@ struct Sampler::Impl {
         if (const auto& member = process->member) {
           each.owner = owner_of(*member, *pods);
           if (!each.owner) ++sample.unnamed;
+          if (!each.ended && (!each.owner || each.owner->container.empty())) ++gpu.unnamed;
         }
       }
       sample.unseen += gpu.unseen;

@@ -35,7 +35,10 @@ struct GpuFigures {
   std::optional<std::uint64_t> memory_used;   // bytes, without what the driver keeps for itself
   std::optional<std::uint64_t> memory_total;  // bytes
   bool processes_known = false;               // the driver listed them
-  unsigned unseen = 0;  // of those that run, how many are not to be found on the host
+  // Of those that run: how many are not to be found on the host, and how many are in pods of which
+  // nobody knows the name or the container.
+  unsigned unseen = 0;
+  unsigned unnamed = 0;
   std::vector<ProcessFigures> processes;
 };
 
@@ -105,7 +108,7 @@ struct GpuUse {
   double floor_w = 0;  // the least power seen, which an idle GPU draws
   // On average since the reading before, where known; containers have their `power_w` of it.
   std::optional<double> mean_w;
-  // The newest reading has all processes that run, and none of them is out of sight.
+  // The newest reading has all processes that run, and says whose each is.
   bool processes_known = false;
   unsigned untold_rounds = 0;  // readings in a row in which that was not so
 };

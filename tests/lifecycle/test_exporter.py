@@ -432,6 +432,17 @@ class OwnFigures(PodsTest):
         eventually("all have the GPU's", repeated)
         self.assertIn("hostPID", here.log())
 
+    def test_so_do_processes_in_pods_that_nobody_can_name(self):
+        here = self.start_shared()
+        self.work(here)
+        eventually("each has its own", lambda: self.of_pods(here, "DCGM_FI_DEV_FB_USED").get(
+            "train-1") == 4000)
+        UsageTest.process(here, 2000, 77, 100, 0, logged=False)
+        here.await_log("lines of pods that share a GPU have the GPU's figures")
+        here.sim("process", "remove", "--pid", "2000")
+        eventually("and own ones again", lambda: self.of_pods(here, "DCGM_FI_DEV_FB_USED").get(
+            "train-1") == 4000)
+
     def test_figures_of_the_device_are_repeated_when_asked(self):
         here = self.start_shared("--shared-figures=device")
         self.work(here)

@@ -38,7 +38,7 @@ class UsageTest(NodeTest):
         return node
 
     @staticmethod
-    def process(node, pid, owner=None, mem=0, sm=0, gpu=0, start=None, container="main"):
+    def process(node, pid, owner=None, mem=0, sm=0, gpu=0, start=None, container="main", logged=True):
         """A process on a GPU as the driver sees it, in the pod `owner` as the kernel does."""
         folder = node.root / "proc" / str(pid)
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,8 @@ class UsageTest(NodeTest):
             name = uid(owner).replace("-", "_")
             group = (f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{name}.slice/"
                      f"cri-containerd-{container_id(owner)}.scope")
-            UsageTest.logs(node, owner, container)
+            if logged:
+                UsageTest.logs(node, owner, container)
         (folder / "cgroup").write_text(f"0::{group}\n")
         node.sim("process", "add", "-g", str(gpu), "--pid", str(pid), "--mem", str(mem), "--sm", str(sm))
 
