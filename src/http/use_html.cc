@@ -20,7 +20,7 @@ constexpr double kHeight = 28;
 // As many points as a chart is wide, whatever is known so far: the newest is at its right edge.
 constexpr std::size_t kPoints = 120;
 // The greatest users; all of them are in /metrics and /api/status.
-constexpr std::size_t kMostPods = 16;
+constexpr std::size_t kMostPods = 8;
 
 std::string fixed(double value, int digits) {
   char text[32];
@@ -85,8 +85,10 @@ double greatest(const Series& series, double least) {
 }
 
 std::string pod_html(const PodUse& pod) {
-  std::string name = html_escape(pod.pod_namespace + "/" + pod.pod);
-  if (!pod.container.empty()) name += " (" + html_escape(pod.container) + ")";
+  std::string name = "<span class=\"soft\">" + html_escape(pod.pod_namespace) + "/</span><wbr>" +
+                     html_escape(pod.pod);
+  if (!pod.container.empty())
+    name += " <span class=\"soft\">(" + html_escape(pod.container) + ")</span>";
   std::string memory = bytes_text(pod.memory_bytes);
   if (pod.limit_bytes)
     memory += " <span class=\"soft\">of " + bytes_text(*pod.limit_bytes) + "</span>";
