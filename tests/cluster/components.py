@@ -131,7 +131,7 @@ class Components:
                              "'echo visible=$NVIDIA_VISIBLE_DEVICES; find /dev -name \"nvidia*\"; "
                              "find /usr -name \"lib*.so.*\" -o -name \"nvidia-*\"; "
                              "dd if=/dev/nvidiactl count=0 2>&1; "
-                             "cat /etc/nvidia/nvidia-application-profiles-rc.d/10-container.conf; "
+                             "cat /etc/nvidia/nvidia-application-profiles-rc.d/10-container.conf; echo; "
                              "grep -c libcuda.so.1 /etc/ld.so.cache | sed s/^/cached=/; "
                              f"LD_PRELOAD=libcuda.so.1 {loader} --list /usr/bin/nvidia-smi 2>&1'")
             expect("visible=void" in seen, seen)

@@ -198,12 +198,15 @@ class Watching:
 
     def exporter_shows(self, loads):
         text = self.scrape(EXPORTER, 9400)
-        for name, (gpu, _, _) in loads.items():
-            rows = [labels for labels, _ in parse_samples(text, "DCGM_FI_DEV_GPU_UTIL")
-                    if labels.get("pod") == name]
-            expect(len(rows) == 1, f"{len(rows)} rows of {name}")
-            row = rows[0]
-            expect((row["UUID"], row["namespace"], row["container"]) == (gpu, NAMESPACE, "main"), str(row))
+        for name, (gpu, mib, sm) in loads.items():
+            for family, least, most in (("FB_USED", mib, mib), ("GPU_UTIL", sm - 1, sm + 1)):
+                rows = [row for row in parse_samples(text, f"DCGM_FI_DEV_{family}")
+                        if row[0].get("pod") == name]
+                expect(len(rows) == 1, f"{len(rows)} rows of {name} in {family}")
+                labels, value = rows[0]
+                owner = (labels["UUID"], labels["namespace"], labels["container"])
+                expect(owner == (gpu, NAMESPACE, "main"), str(labels))
+                expect(least <= value <= most, f"{family} of {name} is {value}")
         return True
 
     def check_pods_are_told(self, loads):
