@@ -6,10 +6,12 @@ import os
 import pathlib
 import signal
 import time
+import urllib.request
 
 import node
 import test_exporter
 from node import GPU, PATIENCE, eventually
+from test_usage import UsageTest
 
 
 def proc(pid, name):
@@ -169,6 +171,30 @@ class Scrapes(test_exporter.ExporterTest):
         before = total_resident_mib(here.agent.pid)
         scrape(scrapes)
         self.assertLess(total_resident_mib(here.agent.pid) - before, 1, "MiB more")
+
+    def test_everything_in_one_process_stays_small_with_eighty_pods_told_apart(self):
+        here = self.node("h200x8-hgx", 10)
+        UsageTest.start_usage(here, 0, devices=80, components="devices,http,exporter,usage", more=(
+            "--exporter-address", "127.0.0.1:0", "--exporter-collect-interval", "1000",
+            "--exporter-kubernetes", "--exporter-kubernetes-virtual-gpus"))
+        uuids = {gpu["uuid"]: gpu["index"] for gpu in here.status()["gpus"]}
+        for number in range(80):
+            pod = here.pod(f"train-{number}")
+            UsageTest.process(here, 1000 + number, number, 1000, 5,
+                              gpu=uuids[pod["ids"][0].split("::")[0]])
+        address = here.await_log(r'room=exporter msg="serving metrics" address=(\S+)').group(1)
+
+        def told_apart():
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+                lines = answer.read().decode().splitlines()
+            return sum(line.startswith("DCGM_FI_DEV_FB_USED{") and line.endswith("} 1000")
+                       for line in lines) == 80
+        eventually("all are told apart", told_apart)
+        for _ in range(50):
+            told_apart()
+        used = resident_mib(here.agent.pid)
+        print(f"     {used:.1f} MiB resident, {threads(here.agent.pid)} threads with exporter and usage")
+        self.assertLess(used, 16)
 
 
 if __name__ == "__main__":
