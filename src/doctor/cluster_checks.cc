@@ -238,7 +238,17 @@ void examine_amounts(const ClusterFacts& cluster, const NodeObject& node, Findin
          "See what the plugin's pod on it says: kerf status, or /health on its port 2112."});
     return;
   }
+  const bool has_some =
+      std::ranges::any_of(node.capacity, [](const auto& resource) { return resource.second > 0; });
   for (const auto& [name, capacity] : node.capacity) {
+    if (capacity == 0 && has_some) {
+      // Until it is restarted a kubelet keeps the name of what went away.
+      out.push_back({Severity::kWarning, "node.capacity",
+                     fmt::format("node {}: nobody advertises {} any more", node.name, name),
+                     "Nothing, if its GPUs were partitioned or named anew; a restarted kubelet "
+                     "forgets the name."});
+      continue;
+    }
     const auto found = node.allocatable.find(name);
     const std::uint64_t allocatable = found == node.allocatable.end() ? 0 : found->second;
     std::string what = fmt::format("node {}: {} of {} {} can be given out", node.name, allocatable,

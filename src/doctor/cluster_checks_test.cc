@@ -138,6 +138,10 @@ const Case kCases[] = {
      "CrashLoopBackOff back-off 5m0s; started anew 7 times, last ended with 1 (Error) cannot load "
      "library",
      "kubectl logs -n gpu-device-plugin plugin-x -c nvidia-device-plugin-ctr --previous"},
+    {"AResourceOfBefore",
+     [](ClusterFacts& c) { c.nodes[0].capacity["nvidia.com/mig-1g.10gb"] = 0; }, Severity::kWarning,
+     "node.capacity", "node worker-1: nobody advertises nvidia.com/mig-1g.10gb any more",
+     "partitioned"},
     {"RestartedPlugin",
      [](ClusterFacts& c) {
        c.plugin_pods[0].containers[0] = {"ctr", 2, "", "", "OOMKilled", 137, ""};
