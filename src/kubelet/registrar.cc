@@ -164,11 +164,7 @@ struct Registrar::Impl : std::enable_shared_from_this<Impl> {
 
   void retry_later(const std::string& resource, Entry& entry) {
     entry.pause = std::clamp(entry.pause * 2, options.retry_first, options.retry_longest);
-    attempt_after(resource, entry, entry.pause);
-  }
-
-  void attempt_after(const std::string& resource, Entry& entry, std::chrono::milliseconds pause) {
-    entry.timer.expires_after(pause);
+    entry.timer.expires_after(entry.pause);
     entry.timer.async_wait([weak = weak_from_this(), resource](std::error_code cancelled) {
       auto self = weak.lock();
       if (cancelled || !self || self->stopped) return;
@@ -197,16 +193,11 @@ Registrar::Registrar(asio::io_context& loop, Options options, StatsOf stats_of,
 
 Registrar::~Registrar() { stop(); }
 
-void Registrar::add(const std::string& resource, const std::string& endpoint,
-                    std::chrono::milliseconds pause) {
+void Registrar::add(const std::string& resource, const std::string& endpoint) {
   std::unique_ptr<Entry>& entry = impl_->entries[resource];
   if (!entry) entry = std::make_unique<Entry>(impl_->loop);
   entry->endpoint = endpoint;
-  if (pause.count() > 0) {
-    impl_->attempt_after(resource, *entry, pause);
-  } else {
-    impl_->attempt(resource, *entry);
-  }
+  impl_->attempt(resource, *entry);
 }
 
 void Registrar::remove(const std::string& resource) {

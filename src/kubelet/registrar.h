@@ -55,9 +55,8 @@ class Registrar {
 
   // Registers `resource`, served on socket file `endpoint` (a name, not a path) beside the
   // kubelet's socket, and keeps it registered. Once more for a resource that is there: registers
-  // again, after `pause`.
-  void add(const std::string& resource, const std::string& endpoint,
-           std::chrono::milliseconds pause = {});
+  // again.
+  void add(const std::string& resource, const std::string& endpoint);
   // The API knows no unregistering: the kubelet notices that the streams end.
   void remove(const std::string& resource);
   // nullptr when unknown.

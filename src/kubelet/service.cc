@@ -33,7 +33,7 @@ constexpr milliseconds kGrace{300};
 
 // One resource that is served.
 struct Served {
-  explicit Served(asio::io_context& loop) : retry(loop) {}
+  explicit Served(asio::io_context& loop) : retry(loop), comeback(loop) {}
 
   std::string endpoint;  // socket file name
   std::string path;
@@ -45,7 +45,10 @@ struct Served {
   Registrar::Words words;
   std::size_t unhealthy = 0;
   std::size_t streams = 0;
+  std::size_t streams_ever = 0;
   Clock::time_point streams_since{};
+  std::uint64_t streams_by = 0;  // the attempt to register that the last stream came of
+  asio::steady_timer comeback;   // of the kubelet, after it dropped the last stream
   milliseconds patience = kFirstPatience;
 };
 
@@ -84,7 +87,11 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     };
     registrar = std::make_unique<Registrar>(
         loop, how, [this](const std::string& name) -> Stats& { return stats_of(name); },
-        [this](const std::string& name) { changed(name); });
+        [this](const std::string& name) {
+          if (auto it = resources.find(name); it != resources.end())
+            mind_streams(name, *it->second);
+          changed(name);
+        });
     follower =
         std::make_unique<Follower>(loop, options.socket_directory,
                                    [this](const std::string& entry) { directory_changed(entry); });
@@ -212,17 +219,38 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     if (stopped || it == resources.end()) return;
     Served& served = *it->second;
     const std::size_t before = std::exchange(served.streams, served.plugin->streams());
-    if (before == 0 && served.streams > 0) served.streams_since = Clock::now();
-    if (before > 0 && served.streams == 0) lost_stream(name, served);
-    if (before != served.streams) changed(name);
+    const std::size_t ever = std::exchange(served.streams_ever, served.plugin->streams_ever());
+    if (ever != served.streams_ever) {  // it may have ended by now
+      if (before == 0) served.streams_since = Clock::now();
+      const Registrar::State* state = registrar->find(name);
+      served.streams_by = state == nullptr ? 0 : state->attempts;
+    }
+    mind_streams(name, served);
+    if (before != served.streams || ever != served.streams_ever) changed(name);
   }
 
-  void lost_stream(const std::string& name, Served& served) {
+  // Whether the kubelet has dropped every stream of the registration in force. It opens one before
+  // it answers Register, so one can also be gone before we are registered.
+  bool dropped(const std::string& name, const Served& served) const {
     const Registrar::State* state = registrar->find(name);
-    if (state == nullptr || !state->registered) return;
+    return state != nullptr && state->registered && served.streams == 0 &&
+           served.streams_by == state->attempts;
+  }
+
+  void mind_streams(const std::string& name, Served& served) {
+    served.comeback.cancel();
+    if (stopped || !dropped(name, served)) return;
     if (Clock::now() - served.streams_since >= kSettled) served.patience = kFirstPatience;
-    registrar->add(name, served.endpoint, served.patience);
-    served.patience = std::min(served.patience * 2, kLongestPatience);
+    served.comeback.expires_after(served.patience);
+    served.comeback.async_wait([weak = weak_from_this(), name](std::error_code cancelled) {
+      auto self = weak.lock();
+      if (cancelled || !self || self->stopped) return;
+      auto it = self->resources.find(name);
+      if (it == self->resources.end() || !self->dropped(name, *it->second)) return;
+      Served& one = *it->second;
+      one.patience = std::min(one.patience * 2, kLongestPatience);
+      self->registrar->add(name, one.endpoint);
+    });
   }
 
   ServiceStatus status() const {
@@ -258,6 +286,7 @@ struct Service::Impl : std::enable_shared_from_this<Impl> {
     const Clock::time_point end = Clock::now() + kGrace;
     for (auto& [name, served] : resources) {
       served->retry.cancel();
+      served->comeback.cancel();
       auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
       served->plugin->stop(std::max(left, milliseconds(0)));
     }

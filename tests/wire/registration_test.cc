@@ -1,7 +1,9 @@
 // Registration and re-registration against a kubelet that restarts, vanishes, hangs, refuses or
 // talks garbage.
+#include "proto/deviceplugin.grpc.pb.h"
 #include "tests/wire/node.h"
 
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 namespace kerf::wire {
@@ -91,6 +93,64 @@ TEST(Registration, ComesBackWhenTheKubeletDropsUsWithoutRestarting) {
   ASSERT_TRUE(eventually(kPromised, [&] { return node.first().streams == 1; }));
   ASSERT_TRUE(node.kubelet.drop("example.com/gpu"));
   EXPECT_TRUE(node.allocatable(4, 2 * kPromised));
+}
+
+// A kubelet that opens a stream and drops it before it answers the first Register; it keeps those
+// of later ones.
+class HastyKubelet : public v1beta1::Registration::Service {
+ public:
+  explicit HastyKubelet(std::string directory) : directory_(std::move(directory)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("unix:" + directory_ + "/kubelet.sock",
+                             grpc::InsecureServerCredentials());
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~HastyKubelet() override {
+    kept_.TryCancel();
+    server_->Shutdown(std::chrono::system_clock::now());
+  }
+  int registrations() const { return registrations_; }
+  bool holds_a_stream() const { return holds_; }
+
+ private:
+  grpc::Status Register(grpc::ServerContext*, const v1beta1::RegisterRequest* request,
+                        v1beta1::Empty*) override {
+    stub_ = v1beta1::DevicePlugin::NewStub(grpc::CreateChannel(
+        "unix:" + directory_ + "/" + request->endpoint(), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext brief;
+    const bool first = registrations_ == 0;
+    stream_ = stub_->ListAndWatch(first ? &brief : &kept_, {});
+    v1beta1::ListAndWatchResponse list;
+    const bool listed = stream_->Read(&list);
+    if (first) {
+      brief.TryCancel();
+      stream_->Finish();
+      stream_.reset();
+    } else {
+      holds_ = listed;
+    }
+    ++registrations_;
+    return grpc::Status::OK;
+  }
+
+  std::string directory_;
+  std::unique_ptr<v1beta1::DevicePlugin::Stub> stub_;
+  grpc::ClientContext kept_;
+  std::unique_ptr<grpc::ClientReader<v1beta1::ListAndWatchResponse>> stream_;
+  std::atomic<int> registrations_ = 0;
+  std::atomic<bool> holds_ = false;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST(Registration, ComesBackWhenTheStreamWasGoneBeforeTheAnswer) {
+  Node node;
+  fs::create_directories(node.directory);
+  HastyKubelet hasty(node.directory);
+  node.apply(one_plan());
+  EXPECT_TRUE(eventually(2 * kPromised, [&] { return hasty.holds_a_stream(); }))
+      << hasty.registrations() << " registrations";
+  EXPECT_TRUE(eventually(kPromised, [&] { return node.first().registered; }));
 }
 
 struct Trouble {
