@@ -94,7 +94,8 @@ def run_on_terminal(command, timeout=120):
     done = subprocess.run(["script", "-qefc", "bash -c " + quoted(command), "/dev/null"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=timeout)
-    return done.returncode, done.stdout.decode(errors="replace").replace("\r\n", "\n")
+    # Without an input `script` types an end of it, which the terminal echoes somewhere in between.
+    return done.returncode, re.sub(r"\^@|\0", "", done.stdout.decode(errors="replace").replace("\r\n", "\n"))
 
 
 def quoted(text):
