@@ -29,7 +29,8 @@ class ConfigSource {
   void use_file(const std::string& path) { flags_["config-file"] = {path}; }
 
   // Calls `changed` whenever the file named by --config-file has other content than at the last
-  // load, whether or not it is valid. Several changes in quick succession are reported once.
+  // load, whether or not it is valid. Several changes in quick succession are reported once, and
+  // what is half written or emptied is not: looks must find the same for a while.
   void watch(asio::io_context& loop, const std::string& file, std::function<void()> changed);
   void stop();
 

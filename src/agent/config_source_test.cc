@@ -56,6 +56,37 @@ TEST_F(ConfigSourceTest, TellsWhenTheFileIsRewrittenInPlace) {
   EXPECT_EQ(config.load()->config.sharing.resources.at(0).replicas, 10u);
 }
 
+TEST_F(ConfigSourceTest, DoesNotTakeAFileThatIsBeingWrittenForAnEmptyOne) {
+  std::string file = dir_ + "/config.yaml";
+  write(file, text(4));
+  ConfigSource config = source(file);
+  ASSERT_TRUE(config.load());
+  int changes = 0;
+  config.watch(loop_, file, [&] { ++changes; });
+  std::ofstream out(file);  // empties it
+  for (int n = 0; n < 20; ++n) {
+    write(dir_ + "/neighbour", std::to_string(n));  // makes it look
+    loop_.run_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(changes, 0);
+  out << text(10);
+  out.close();
+  ASSERT_TRUE(eventually([&] { return changes > 0; }));
+  EXPECT_EQ(config.load()->config.sharing.resources.at(0).replicas, 10u);
+}
+
+TEST_F(ConfigSourceTest, TakesAFileThatStaysEmpty) {
+  std::string file = dir_ + "/config.yaml";
+  write(file, text(4));
+  ConfigSource config = source(file);
+  ASSERT_TRUE(config.load());
+  int changes = 0;
+  config.watch(loop_, file, [&] { ++changes; });
+  write(file, "");
+  ASSERT_TRUE(eventually([&] { return changes > 0; }));
+  EXPECT_TRUE(config.load()->config.sharing.resources.empty());
+}
+
 TEST_F(ConfigSourceTest, TellsWhenAConfigMapsLinksAreSwitched) {
   for (const char* version : {"one", "two"}) fs::create_directory(dir_ + "/.." + version);
   write(dir_ + "/..one/config.yaml", text(4));
