@@ -51,6 +51,7 @@ void add_driver(const health::WatcherStats& watcher, metrics::AgentCounters& int
   into.nvml.errors = watcher.nvml.errors;
   into.nvml.timeouts = watcher.lane.timeouts;
   into.nvml.stuck_seconds = std::max(watcher.lane.stuck_seconds, watcher.events_overdue_seconds);
+  into.nvml.watched_gpus = watcher.watched;
   for (const health::XidCount& from : watcher.xids) {
     into.xids.push_back({from.gpu, from.xid, from.count, from.last_ms});
   }

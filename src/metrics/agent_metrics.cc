@@ -212,6 +212,8 @@ void add_nvml(Families& out, const NvmlStats& nvml) {
   out.gauge("kerf_nvml_stuck_seconds",
             "For how long a call into the driver has been past its deadline; 0 when none is.",
             nvml.stuck_seconds);
+  out.gauge("kerf_nvml_watched_gpus",
+            "GPUs whose events, XIDs among them, the driver is to report now.", nvml.watched_gpus);
 }
 
 void add_http(Families& out, const HttpStats& http) {

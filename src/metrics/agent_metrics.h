@@ -32,7 +32,8 @@ struct NvmlStats {
   std::uint64_t calls = 0;
   std::map<std::string, std::uint64_t> errors;  // by error word: "gpu_is_lost"
   std::uint64_t timeouts = 0;                   // calls that were given up at their deadline
-  double stuck_seconds = 0;  // for how long a call has been past its deadline; 0 when none is
+  double stuck_seconds = 0;   // for how long a call has been past its deadline; 0 when none is
+  unsigned watched_gpus = 0;  // whose events we wait for now
 };
 
 // How often the driver reported an XID of a GPU, those included that do not make it unhealthy.

@@ -134,6 +134,11 @@ class Node:
             raise AssertionError(f"nvml-sim {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def await_watched(self):
+        """The driver's events are waited for; a moment after GPUs are advertised they may not be yet."""
+        eventually("events are watched", lambda: 0 < len(self.status()["gpus"]) ==
+                   self.metric("kerf_nvml_watched_gpus"))
+
     def fault(self, *arguments):
         return self.sim("fault", *arguments)
 

@@ -28,6 +28,7 @@ class AFailingGpu(node.NodeTest):
     def setUp(self):
         self.here = self.node()
         self.here.start(devices=8)
+        self.here.await_watched()
 
     def only_gpu_0_is_sick(self, *said):
         self.here.await_allocatable(4)
@@ -131,6 +132,7 @@ class HealthChecksSwitchedOff(node.NodeTest):
     def test_ignore_the_xids_that_are_named(self):
         here = self.node()
         here.start(devices=8, env={"DP_DISABLE_HEALTHCHECKS": "48"})
+        here.await_watched()
         here.fault("xid", "48", "--gpu", "0", "--event-only")
         here.fault("xid", "94", "--gpu", "1", "--event-only")
         here.await_allocatable(4)

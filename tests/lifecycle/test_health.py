@@ -26,6 +26,7 @@ class HealthTest(node.NodeTest):
         here = self.node(machine)
         here.write_config(health(**options))
         here.start(devices=devices)
+        here.await_watched()
         return here
 
     def polled(self, here, calls=20):

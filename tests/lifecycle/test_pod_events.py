@@ -19,6 +19,7 @@ class PodsAreTold(node.NodeTest):
         self.here.start_kubelet("--pod-resources", str(pods))
         self.here.start(components="devices,http,pod-events", pod_resources_socket=socket or pods,
                         node_name="n1", kubeconfig=self.api.kubeconfig)
+        self.here.await_watched()
         return self.here
 
     def pod(self, name, count=1, known=True):

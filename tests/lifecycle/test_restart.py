@@ -25,6 +25,7 @@ class Restart(node.NodeTest):
 
     def break_gpu_0(self, here):
         """By an XID that leaves nothing behind that could be asked for; until it is written down."""
+        here.await_watched()
         here.fault("xid", "48", "--gpu", "0", "--event-only")
         here.await_allocatable(4)
         eventually("written down", lambda: "\t48\t" in self.file.read_text())
