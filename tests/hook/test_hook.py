@@ -57,7 +57,9 @@ class Containers(unittest.TestCase):
         library(cls.shared / "libcuda.so", "libcuda.so.1", "host")
         probe = cls.shared / "probe"
         subprocess.run(["cc", "-o", probe, "-x", "c", "-", "-ldl"], input=PROBE, text=True, check=True)
-        shutil.copy("/sbin/ldconfig", cls.shared / "ldconfig")
+        # Ubuntu's ldconfig is a script around the program.
+        real = next(filter(os.path.exists, ("/sbin/ldconfig.real", "/sbin/ldconfig")))
+        shutil.copy(real, cls.shared / "ldconfig")
 
     def setUp(self):
         self.bundle = pathlib.Path(tempfile.mkdtemp(prefix="bundle-", dir=self.shared))
