@@ -293,8 +293,12 @@ class Components:
             expect("nvidia-cuda-mps-control.pid" in seen and "/dev/shm" in seen, seen)
             with open(f"{pipe}/nvidia-cuda-mps-control.pid") as file:
                 daemon = int(file.read())
+            # The daemon is back so soon that the Node may never have shown what the kubelet was told.
+            def withdrawals():
+                return self.api.log(self.api.plugin_pod()["metadata"]["name"]).count("unhealthy=8")
+            before = withdrawals()
             os.kill(daemon, signal.SIGKILL)
-            eventually(30, lambda: self.api.gpus() == 0, "no slice is given out without its daemon")
+            eventually(30, lambda: withdrawals() > before, "no slice is given out without its daemon")
             self.counts(8, seconds=60)
             with open(f"{pipe}/nvidia-cuda-mps-control.pid") as file:
                 expect(int(file.read()) != daemon, "the daemon was not started again")
