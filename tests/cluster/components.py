@@ -291,17 +291,22 @@ class Components:
                              "grep \" /dev/shm \" /proc/mounts'")
             expect(code == 0 and seen.startswith("/mps/nvidia.com/gpu/pipe\n"), seen)
             expect("nvidia-cuda-mps-control.pid" in seen and "/dev/shm" in seen, seen)
-            with open(f"{pipe}/nvidia-cuda-mps-control.pid") as file:
-                daemon = int(file.read())
+            def control_daemon():
+                try:
+                    with open(f"{pipe}/nvidia-cuda-mps-control.pid") as file:
+                        return int(file.read())
+                except (OSError, ValueError):  # just being replaced
+                    return None
+            daemon = control_daemon()
             # The daemon is back so soon that the Node may never have shown what the kubelet was told.
             def withdrawals():
-                return self.api.log(self.api.plugin_pod()["metadata"]["name"]).count("unhealthy=8")
+                plugin = self.api.plugin_pod()["metadata"]["name"]
+                return self.api.log(plugin, container="nvidia-device-plugin-ctr").count("unhealthy=8")
             before = withdrawals()
             os.kill(daemon, signal.SIGKILL)
             eventually(30, lambda: withdrawals() > before, "no slice is given out without its daemon")
+            eventually(30, lambda: control_daemon() not in (None, daemon), "the daemon is started again")
             self.counts(8, seconds=60)
-            with open(f"{pipe}/nvidia-cuda-mps-control.pid") as file:
-                expect(int(file.read()) != daemon, "the daemon was not started again")
 
     # -- MIG --------------------------------------------------------------------------------------
 

@@ -148,8 +148,8 @@ class Api:
         expect(len(pods) == 1, f"{len(pods)} plugin pods in place of one")
         return pods[0]
 
-    def log(self, name, namespace=NAMESPACE):
-        response = self.open("GET", f"/api/v1/namespaces/{namespace}/pods/{name}/log")
+    def log(self, name, namespace=NAMESPACE, container=""):
+        response = self.open("GET", f"/api/v1/namespaces/{namespace}/pods/{name}/log?container={container}")
         return response.read().decode(errors="replace")
 
     def events(self, pod, namespace=NAMESPACE):
