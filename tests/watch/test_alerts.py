@@ -14,7 +14,7 @@ PATIENCE = 60
 
 def promtool(*arguments):
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False,
-                          timeout=PATIENCE)
+                          timeout=4 * PATIENCE)
 
 
 def expectations(path):
