@@ -149,7 +149,8 @@ class Api:
         return pods[0]
 
     def log(self, name, namespace=NAMESPACE, container=""):
-        response = self.open("GET", f"/api/v1/namespaces/{namespace}/pods/{name}/log?container={container}")
+        response = self.open("GET", f"/api/v1/namespaces/{namespace}/pods/{name}/log" +
+                             (f"?container={container}" if container else ""))
         return response.read().decode(errors="replace")
 
     def events(self, pod, namespace=NAMESPACE):

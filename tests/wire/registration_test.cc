@@ -1,5 +1,8 @@
 // Registration and re-registration against a kubelet that restarts, vanishes, hangs, refuses or
 // talks garbage.
+#include <list>
+#include <mutex>
+
 #include "proto/deviceplugin.grpc.pb.h"
 #include "tests/wire/node.h"
 
@@ -107,7 +110,10 @@ class HastyKubelet : public v1beta1::Registration::Service {
     server_ = builder.BuildAndStart();
   }
   ~HastyKubelet() override {
-    kept_.TryCancel();
+    {
+      std::lock_guard lock(mutex_);
+      for (auto& each : streams_) each.context.TryCancel();
+    }
     server_->Shutdown(std::chrono::system_clock::now());
   }
   int registrations() const { return registrations_; }
@@ -116,28 +122,31 @@ class HastyKubelet : public v1beta1::Registration::Service {
  private:
   grpc::Status Register(grpc::ServerContext*, const v1beta1::RegisterRequest* request,
                         v1beta1::Empty*) override {
-    stub_ = v1beta1::DevicePlugin::NewStub(grpc::CreateChannel(
+    std::lock_guard lock(mutex_);
+    Stream& now = streams_.emplace_back();
+    now.stub = v1beta1::DevicePlugin::NewStub(grpc::CreateChannel(
         "unix:" + directory_ + "/" + request->endpoint(), grpc::InsecureChannelCredentials()));
-    grpc::ClientContext brief;
-    const bool first = registrations_ == 0;
-    stream_ = stub_->ListAndWatch(first ? &brief : &kept_, {});
+    now.reader = now.stub->ListAndWatch(&now.context, {});
     v1beta1::ListAndWatchResponse list;
-    const bool listed = stream_->Read(&list);
-    if (first) {
-      brief.TryCancel();
-      stream_->Finish();
-      stream_.reset();
+    const bool listed = now.reader->Read(&list);
+    if (++registrations_ == 1) {
+      now.context.TryCancel();
+      now.reader->Finish();
     } else {
       holds_ = listed;
     }
-    ++registrations_;
     return grpc::Status::OK;
   }
 
+  struct Stream {
+    grpc::ClientContext context;
+    std::unique_ptr<v1beta1::DevicePlugin::Stub> stub;
+    std::unique_ptr<grpc::ClientReader<v1beta1::ListAndWatchResponse>> reader;
+  };
+
   std::string directory_;
-  std::unique_ptr<v1beta1::DevicePlugin::Stub> stub_;
-  grpc::ClientContext kept_;
-  std::unique_ptr<grpc::ClientReader<v1beta1::ListAndWatchResponse>> stream_;
+  std::mutex mutex_;  // registrations come again while one is slow
+  std::list<Stream> streams_;
   std::atomic<int> registrations_ = 0;
   std::atomic<bool> holds_ = false;
   std::unique_ptr<grpc::Server> server_;
